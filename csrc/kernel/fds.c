@@ -1,0 +1,33 @@
+/* File descriptors. */
+#include "kernel.h"
+#include "syscall.h"
+
+#include <linux/fcntl.h>
+#include <asm-generic/errno.h>
+
+/* Writes everything or fails. */
+long write_all(int fd, const char *data, size_t size) {
+  while (size > 0) {
+    long n = SYSCALL(write, fd, data, size);
+    if (n == -EINTR) continue;
+    if (n < 0) return n;
+    data += n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+/** @see close_range(2) */
+long kernel_close_range(struct call *call) {
+  return SYSCALL(close_range, (unsigned)ARG_INT(0), (unsigned)ARG_INT(1), ARG_INT(2));
+}
+
+/** @see close(2) */
+long kernel_close(struct call *call) { return SYSCALL(close, ARG_FD(0)); }
+
+/** Makes `number` a copy of the fd, open across execve. @see dup3(2) */
+long kernel_dup(struct call *call) {
+  if (ARG_FD(0) == (int)ARG_INT(1)) return SYSCALL(fcntl, ARG_FD(0), F_SETFD, 0);
+  long r = SYSCALL(dup3, ARG_FD(0), ARG_INT(1), 0);
+  return r < 0 ? r : 0;
+}

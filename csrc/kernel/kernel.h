@@ -1,0 +1,60 @@
+/*
+ * The primitives: one function a row of primitives.def. A primitive runs now, in the process that
+ * calls it, or in the child, as an operation of a plan; it cannot tell which.
+ *
+ * Nothing here allocates, uses libc or knows Lua. A primitive returns >= 0 or -errno.
+ */
+#ifndef NSLUA_KERNEL_KERNEL_H
+#define NSLUA_KERNEL_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MAX_ARGUMENTS = 8 };
+
+/* An argument as a primitive sees it: an integer, an fd, or a pointer with a size (bytes of a
+   string without its NUL, or entries of a list). An absent optional argument is 0 / NULL / -1. */
+struct argument {
+  long value;
+  unsigned long size;
+};
+
+/* One call: its arguments, and on failure where in its path argument the trouble is (the offset
+   just behind the component, 0 when unknown). */
+struct call {
+  struct argument arguments[MAX_ARGUMENTS];
+  unsigned detail;
+};
+
+typedef long primitive(struct call *);
+
+#define ARG_INT(n) (call->arguments[n].value)
+#define ARG_FD(n) ((int)call->arguments[n].value)
+#define ARG_STR(n) ((const char *)call->arguments[n].value)
+#define ARG_SIZE(n) (call->arguments[n].size)
+#define ARG_LIST(n) ((char **)call->arguments[n].value)
+
+#define PRIMITIVE(name, result, parameters) primitive kernel_##name;
+#include "primitives.def"
+#undef PRIMITIVE
+
+/* Paths below a root (paths.c), shared by the primitives that create something. */
+long open_parent(struct call *call, int root, const char *path, long create_mode,
+                 const char **last);
+long open_last(int parent, const char *last, unsigned long flags);
+void close_unless(long fd, int kept);
+
+/* Strings (text.c). */
+size_t text_length(const char *s);
+char *text_append(char *to, const char *from);
+char *text_append_number(char *to, unsigned long n);
+
+/* A whole buffer to an fd (fds.c). */
+long write_all(int fd, const char *data, size_t size);
+
+/* Runs child(data) in a new process on the stack that ends at `stack_top` (clone.c). `args` is a
+   struct clone_args; the new process never returns. Falls back to clone(2) where clone3 is absent. */
+struct clone_args;
+long clone_call(struct clone_args *args, void *stack_top, void (*child)(void *), void *data);
+
+#endif

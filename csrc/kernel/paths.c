@@ -1,0 +1,240 @@
+/*
+ * Paths below a root. A hostile tree may hold any link and may change while we walk, so whatever is
+ * given a dirfd is resolved below it by the kernel (openat2), without any symbolic or magic link,
+ * and things are created one component at a time on the fd of their parent. A symbolic link is
+ * never followed: not as the last component either (O_PATH without O_NOFOLLOW refuses it).
+ */
+#include "kernel.h"
+#include "syscall.h"
+
+#include <linux/fcntl.h>
+#include <asm-generic/errno.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+
+enum { PATH_MAX_ = 4096 };
+
+static long open_at(int dirfd, const char *path, unsigned long flags, unsigned long mode,
+                    unsigned long resolve) {
+  struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve };
+  return SYSCALL(openat2, dirfd, path, &how, sizeof how);
+}
+
+static unsigned long resolution(int dirfd) {
+  return dirfd == AT_FDCWD ? 0 : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+}
+
+/* Below a dirfd "/a" means "a" and "/" means the directory itself. */
+static const char *below(int dirfd, const char *path) {
+  if (dirfd == AT_FDCWD) return path;
+  while (*path == '/') path++;
+  return *path ? path : ".";
+}
+
+void close_unless(long fd, int kept) {
+  if (fd >= 0 && (int)fd != kept) SYSCALL(close, fd);
+}
+
+/* The type bits of what an fd refers to, or -errno. */
+static long type_of(int fd) {
+  struct statx st;
+  long r = SYSCALL(statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st);
+  return r < 0 ? r : st.stx_mode & S_IFMT;
+}
+
+/* One step of a walk: the directory `name` in `dirfd`, made first when `create_mode` is set. */
+static long step_into(int dirfd, const char *name, long create_mode) {
+  long fd = open_at(dirfd, name, O_PATH | O_DIRECTORY, 0, resolution(dirfd));
+  if (fd != -ENOENT || create_mode < 0) return fd;
+  long r = SYSCALL(mkdirat, dirfd, name, create_mode);
+  if (r < 0 && r != -EEXIST) return r;
+  return open_at(dirfd, name, O_PATH | O_DIRECTORY, 0, resolution(dirfd));
+}
+
+/* Walks the directories named in `path` (which it cuts apart), a component at a time; call->detail
+   is where it stopped. */
+static long walk(struct call *call, int root, char *path, long create_mode) {
+  long at = root;
+  char *p = path;
+  if (*p == '/') at = open_at(root, "/", O_PATH | O_DIRECTORY, 0, 0);
+  while (at >= 0 || at == AT_FDCWD) {
+    while (*p == '/') *p++ = '\0';
+    if (!*p) break;
+    char *name = p;
+    while (*p && *p != '/') p++;
+    char separator = *p;
+    *p = '\0';
+    call->detail = (unsigned)(p - path);
+    long next = step_into((int)at, name, create_mode);
+    close_unless(at, root);
+    *p = separator;
+    at = next;
+  }
+  return at;
+}
+
+/*
+ * The directory below `root` that holds the last component of `path`, as an O_PATH fd (which may be
+ * `root` itself), and where that component starts. Missing directories are created with
+ * `create_mode`, or are an error when it is -1.
+ */
+long open_parent(struct call *call, int root, const char *path, long create_mode,
+                 const char **last) {
+  char directories[PATH_MAX_];
+  const char *relative = below(root, path);
+  size_t skipped = (size_t)(relative - path);
+  size_t length = text_length(relative);
+  if (length >= sizeof directories) return -ENAMETOOLONG;
+  while (length > 1 && relative[length - 1] == '/') length--;
+  size_t split = length;
+  while (split > 0 && relative[split - 1] != '/') split--;
+  *last = relative + split;
+  if (split == 0) return root;
+  for (size_t i = 0; i < split; i++) directories[i] = relative[i];
+  directories[split] = '\0';
+  long fd = open_at(root, directories, O_PATH | O_DIRECTORY, 0, resolution(root));
+  if (fd >= 0) return fd;
+  fd = walk(call, root, directories, create_mode);
+  if (fd < 0) call->detail += (unsigned)skipped;
+  return fd;
+}
+
+/* The last component of a path, on the fd of its parent. Never a link. */
+long open_last(int parent, const char *last, unsigned long flags) {
+  return open_at(parent, last, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+/* A failure that concerns the last component, so the whole path. */
+static long at_last(struct call *call, const char *path, long r) {
+  if (r < 0) call->detail = (unsigned)text_length(path);
+  return r;
+}
+
+/** @see openat2(2) */
+long kernel_open(struct call *call) {
+  int dirfd = ARG_FD(0);
+  unsigned long flags = (unsigned long)ARG_INT(2);
+  return at_last(call, ARG_STR(1),
+                 open_at(dirfd, below(dirfd, ARG_STR(1)), flags, flags & O_CREAT ? 0600 : 0,
+                         resolution(dirfd)));
+}
+
+/** @see mkdirat(2) */
+long kernel_mkdir(struct call *call) {
+  const char *last;
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(3), &last);
+  if (parent < 0 && parent != AT_FDCWD) return parent;
+  long r = at_last(call, ARG_STR(1), SYSCALL(mkdirat, parent, last, ARG_INT(2)));
+  close_unless(parent, ARG_FD(0));
+  return r;
+}
+
+static unsigned long device_number(unsigned long major, unsigned long minor) {
+  return (minor & 0xff) | (major << 8) | ((minor & ~0xffUL) << 12);
+}
+
+/** @see mknodat(2) */
+long kernel_mknod(struct call *call) {
+  const char *last;
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(6), &last);
+  if (parent < 0 && parent != AT_FDCWD) return parent;
+  unsigned long device = device_number((unsigned long)ARG_INT(4), (unsigned long)ARG_INT(5));
+  long r = at_last(call, ARG_STR(1),
+                   SYSCALL(mknodat, parent, last, ARG_INT(2) | ARG_INT(3), device));
+  close_unless(parent, ARG_FD(0));
+  return r;
+}
+
+/** @see symlinkat(2) */
+long kernel_symlink(struct call *call) {
+  const char *last;
+  long parent = open_parent(call, ARG_FD(1), ARG_STR(2), ARG_INT(3), &last);
+  if (parent < 0 && parent != AT_FDCWD) return parent;
+  long r = at_last(call, ARG_STR(2), SYSCALL(symlinkat, ARG_STR(0), parent, last));
+  close_unless(parent, ARG_FD(1));
+  return r;
+}
+
+/** A new file with this content; an existing one is an error (EEXIST). @see open(2) */
+long kernel_write_file(struct call *call) {
+  const char *last;
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(4), &last);
+  if (parent < 0 && parent != AT_FDCWD) return parent;
+  long fd = SYSCALL(openat, parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                    ARG_INT(3));
+  close_unless(parent, ARG_FD(0));
+  if (fd < 0) return at_last(call, ARG_STR(1), fd);
+  long r = write_all((int)fd, ARG_STR(2), ARG_SIZE(2));
+  SYSCALL(close, fd);
+  return r;
+}
+
+/* An empty directory or file for a mount to cover, of the type of what will be mounted. */
+static long make_mount_point(int mount, int parent, const char *last, long create_mode) {
+  long type = type_of(mount);
+  if (type < 0) return type;
+  long r = type == S_IFDIR ? SYSCALL(mkdirat, parent, last, create_mode)
+                           : SYSCALL(mknodat, parent, last, S_IFREG | 0444, 0);
+  return r == -EEXIST ? 0 : r;
+}
+
+/** Mounts a detached mount on a path below a root. Missing directories, and the mount point, are
+    made with mode `parents`, or are an error without it. @see move_mount(2) */
+long kernel_attach(struct call *call) {
+  int mount = ARG_FD(0), root = ARG_FD(1);
+  long create_mode = ARG_INT(3);
+  const char *last;
+  long parent = open_parent(call, root, ARG_STR(2), create_mode, &last);
+  if (parent < 0) return parent;
+  long target = open_last((int)parent, last, O_PATH);
+  if (target == -ENOENT && create_mode >= 0) {
+    target = make_mount_point(mount, (int)parent, last, create_mode);
+    if (target >= 0) target = open_last((int)parent, last, O_PATH);
+  }
+  close_unless(parent, root);
+  if (target < 0) return at_last(call, ARG_STR(2), target);
+  long r = SYSCALL(move_mount, mount, "", target, "",
+                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  SYSCALL(close, target);
+  return at_last(call, ARG_STR(2), r);
+}
+
+/** Covers what is at a path with the empty "file" or "directory" of the mount `masks`. */
+long kernel_mask(struct call *call) {
+  const char *last;
+  long parent = open_parent(call, ARG_FD(1), ARG_STR(2), -1, &last);
+  if (parent < 0) return parent;
+  long target = open_last((int)parent, last, O_PATH);
+  close_unless(parent, ARG_FD(1));
+  if (target < 0) return at_last(call, ARG_STR(2), target);
+  long r = type_of((int)target);
+  if (r >= 0) {
+    long cover = SYSCALL(open_tree, ARG_FD(0), r == S_IFDIR ? "directory" : "file",
+                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    r = cover < 0 ? cover
+                  : SYSCALL(move_mount, cover, "", target, "",
+                            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    close_unless(cover, -1);
+  }
+  SYSCALL(close, target);
+  return at_last(call, ARG_STR(2), r);
+}
+
+/** Fails with ENOTDIR, EISDIR, … unless the fd is of this type. */
+long kernel_expect_type(struct call *call) {
+  long type = type_of(ARG_FD(0));
+  if (type < 0 || type == ARG_INT(1)) return type < 0 ? type : 0;
+  return ARG_INT(1) == S_IFDIR ? -ENOTDIR : type == S_IFDIR ? -EISDIR : -EINVAL;
+}
+
+/** Fails with ENODEV unless the fd is this device (any of the type when no number is given). */
+long kernel_expect_device(struct call *call) {
+  struct statx st;
+  long r = SYSCALL(statx, ARG_FD(0), "", AT_EMPTY_PATH, STATX_TYPE, &st);
+  if (r < 0) return r;
+  long type = st.stx_mode & S_IFMT;
+  if (type != ARG_INT(1) && (ARG_INT(1) || (type != S_IFCHR && type != S_IFBLK))) return -ENODEV;
+  if (!ARG_INT(2)) return 0;
+  return st.stx_rdev_major == ARG_INT(2) && st.stx_rdev_minor == ARG_INT(3) ? 0 : -ENODEV;
+}

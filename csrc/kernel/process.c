@@ -1,0 +1,117 @@
+/* What a process has of its own: directory, session, signals, attributes, its program. */
+#include "kernel.h"
+#include "syscall.h"
+
+#include <linux/fcntl.h>
+#include <asm-generic/errno.h>
+#include <linux/keyctl.h>
+#include <linux/openat2.h>
+#include <linux/prctl.h>
+
+enum { PATH_MAX_ = 4096, SIG_SETMASK_ = 2, SIGNAL_SET_SIZE = 8 };
+
+/* Opens a path for looking only, refusing magic links: /proc/self/exe, /proc/self/fd/3, /dev/fd/3
+   lead out of the root that the path is meant in (CVE-2024-21626). */
+static long look_up(const char *path, unsigned long flags) {
+  struct open_how how = { .flags = O_PATH | O_CLOEXEC | flags, .resolve = RESOLVE_NO_MAGICLINKS };
+  return SYSCALL(openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+/* A directory outside the root has a path that does not begin with "/". */
+static long check_inside(void) {
+  char path[PATH_MAX_];
+  long r = SYSCALL(getcwd, path, sizeof path);
+  return r < 0 ? r : path[0] == '/' ? 0 : -ENOENT;
+}
+
+/** @see chdir(2) */
+long kernel_chdir(struct call *call) {
+  long fd = look_up(ARG_STR(0), O_DIRECTORY);
+  if (fd < 0) return fd;
+  long r = SYSCALL(fchdir, fd);
+  SYSCALL(close, fd);
+  return r < 0 ? r : check_inside();
+}
+
+/** @see fchdir(2) */
+long kernel_fchdir(struct call *call) { return SYSCALL(fchdir, ARG_FD(0)); }
+
+/** @see chroot(2) */
+long kernel_chroot(struct call *call) { return SYSCALL(chroot, ARG_STR(0)); }
+
+/** Returns the former mask. @see umask(2) */
+long kernel_umask(struct call *call) { return SYSCALL(umask, ARG_INT(0)); }
+
+/** @see setsid(2) */
+long kernel_setsid(struct call *call) {
+  (void)call;
+  return SYSCALL(setsid, 0);
+}
+
+/** Blocks no signal. (Dispositions are reset by clone3 and execve.) @see rt_sigprocmask(2) */
+long kernel_signals_default(struct call *call) {
+  (void)call;
+  uint64_t none = 0;
+  return SYSCALL(rt_sigprocmask, SIG_SETMASK_, &none, 0, SIGNAL_SET_SIZE);
+}
+
+/** @see PR_SET_NO_NEW_PRIVS(2const) */
+long kernel_no_new_privs(struct call *call) {
+  (void)call;
+  return SYSCALL(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/** @see PR_SET_DUMPABLE(2const) */
+long kernel_dumpable(struct call *call) { return SYSCALL(prctl, PR_SET_DUMPABLE, ARG_INT(0)); }
+
+/** @see PR_SET_CHILD_SUBREAPER(2const) */
+long kernel_child_subreaper(struct call *call) {
+  return SYSCALL(prctl, PR_SET_CHILD_SUBREAPER, ARG_INT(0));
+}
+
+/** @see PR_SET_PDEATHSIG(2const) */
+long kernel_parent_death_signal(struct call *call) {
+  return SYSCALL(prctl, PR_SET_PDEATHSIG, ARG_INT(0));
+}
+
+/** A new anonymous session keyring. @see keyctl(2) */
+long kernel_session_keyring(struct call *call) {
+  (void)call;
+  return SYSCALL(keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+}
+
+/* Executes one candidate. ENOENT although the file is there means that its interpreter is not:
+   call->detail tells. */
+static long execute(struct call *call, const char *file) {
+  long fd = look_up(file, 0);
+  if (fd < 0) return fd;
+  SYSCALL(close, fd);
+  long r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
+  call->detail = r == -ENOENT;
+  return r;
+}
+
+/** Replaces the program. A name without "/" is searched for in the list of directories `path`.
+    On ENOENT, detail 1 says that the file exists and its interpreter is missing. @see execve(2) */
+long kernel_execve(struct call *call) {
+  const char *file = ARG_STR(0);
+  const char *path = ARG_STR(3);
+  for (size_t i = 0; file[i]; i++)
+    if (file[i] == '/') return execute(call, file);
+  char candidate[PATH_MAX_];
+  long failure = -ENOENT;
+  while (path && *path && *file) {
+    size_t n = 0;
+    while (path[n] && path[n] != ':') n++;
+    if (n > 0 && n + 1 + ARG_SIZE(0) < sizeof candidate) {
+      for (size_t i = 0; i < n; i++) candidate[i] = path[i];
+      candidate[n] = '/';
+      text_append(candidate + n + 1, file);
+      long r = execute(call, candidate);
+      if (r == -EACCES) failure = r;
+      else if ((r != -ENOENT && r != -ENOTDIR) || call->detail) return r;
+    }
+    path += n + (path[n] == ':');
+  }
+  return failure;
+}

@@ -1,0 +1,129 @@
+/*
+ * The reaper: the payload's parent, and PID 1 of its PID namespace unless the payload is that
+ * itself. It never touches a signal disposition: SIGCHLD arrives as an fd, as do the maker's
+ * commands and the maker's end.
+ */
+#include "../kernel/syscall.h"
+#include "stage.h"
+
+#include <asm-generic/errno.h>
+#include <asm/poll.h>
+#include <asm/signal.h>
+#include <linux/fcntl.h>
+#include <linux/resource.h>
+#include <linux/time.h>
+#include <linux/wait.h>
+
+enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
+enum { SIGNAL_SET_SIZE = 8, SIGNALFD_INFO_SIZE = 128, SFD_CLOEXEC_ = O_CLOEXEC };
+enum { WATCH_CONTROL, WATCH_MAKER, WATCH_CHILDREN, WATCHED };
+
+static uint64_t microseconds(const struct __kernel_old_timeval *t) {
+  return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+}
+
+static void report_end(int status, const struct rusage *used) {
+  struct record record = { .kind = RECORD_ENDED, .status = status };
+  record.usage = (struct usage){
+    .user_us = microseconds((const void *)&used->ru_utime),
+    .system_us = microseconds((const void *)&used->ru_stime),
+    .maxrss_kib = (uint64_t)used->ru_maxrss,
+    .minor_faults = (uint64_t)used->ru_minflt,
+    .major_faults = (uint64_t)used->ru_majflt,
+    .voluntary_switches = (uint64_t)used->ru_nvcsw,
+    .involuntary_switches = (uint64_t)used->ru_nivcsw,
+  };
+  report(&record);
+}
+
+/* Sends SIGKILL to every process listed in a children file; false when there is none. */
+static int kill_listed(int children) {
+  char text[4096];
+  long n = SYSCALL(pread64, children, text, sizeof text - 1, 0);
+  int found = 0;
+  long pid = 0;
+  for (long i = 0; i < n; i++) {
+    if (text[i] >= '0' && text[i] <= '9') {
+      pid = pid * 10 + (text[i] - '0');
+    } else if (pid) {
+      SYSCALL(kill, pid, SIGKILL);
+      found = 1;
+      pid = 0;
+    }
+  }
+  return found;
+}
+
+/*
+ * Ends every process of the sandbox. As PID 1 our own end does it, and the end of a payload that
+ * is PID 1 did it. Otherwise all orphans come to us (child_subreaper): kill and reap our children
+ * until none is left.
+ */
+static void end_all(int children) {
+  if (children < 0) return;
+  while (kill_listed(children)) {
+    long pid;
+    do pid = SYSCALL(wait4, -1, 0, __WALL, 0);
+    while (pid == -EINTR);
+    if (pid < 0) break;
+  }
+}
+
+/* Reaps whoever has ended; does not return when the payload is among them. */
+static void reap_ended(int signals, long payload, int children) {
+  char info[SIGNALFD_INFO_SIZE];
+  SYSCALL(read, signals, info, sizeof info);
+  for (;;) {
+    int status;
+    struct rusage used;
+    long pid = SYSCALL(wait4, -1, &status, WNOHANG | __WALL, &used);
+    if (pid <= 0) return;
+    if (pid == payload) {
+      end_all(children);
+      report_end(status, &used);
+      leave(0);
+    }
+  }
+}
+
+/* Nobody wants the sandbox any more. */
+static _Noreturn void abandon(long payload, int children) {
+  SYSCALL(kill, payload, SIGKILL);
+  end_all(children);
+  leave(125);
+}
+
+/* One message of the maker; false at its end. */
+static int obey(long payload) {
+  struct command command;
+  long n = SYSCALL(recvfrom, CONTROL, &command, sizeof command, 0x40 /* MSG_DONTWAIT */, 0, 0);
+  if (n == -EAGAIN || n == -EINTR) return 1;
+  if (n == sizeof command && command.kind == COMMAND_KILL) SYSCALL(kill, payload, command.signal);
+  return n > 0;
+}
+
+static int open_child_signals(void) {
+  uint64_t set = (uint64_t)1 << (SIGCHLD - 1);
+  return (int)SYSCALL(signalfd4, -1, &set, SIGNAL_SET_SIZE, SFD_CLOEXEC_);
+}
+
+void reap(long payload, int detached, int children) {
+  int signals = open_child_signals();
+  if (signals < 0) abandon(payload, children);
+  struct pollfd watched[WATCHED] = {
+    [WATCH_CONTROL] = { .fd = CONTROL, .events = POLLIN },
+    [WATCH_MAKER] = { .fd = MAKER, .events = POLLIN },
+    [WATCH_CHILDREN] = { .fd = signals, .events = POLLIN },
+  };
+  if (detached) watched[WATCH_MAKER].fd = -1;
+  for (;;) {
+    /* A child that ended before the signalfd was there left SIGCHLD pending: it is readable. */
+    SYSCALL(ppoll, watched, WATCHED, 0, 0, SIGNAL_SET_SIZE);
+    if (watched[WATCH_CHILDREN].revents) reap_ended(signals, payload, children);
+    if (watched[WATCH_CONTROL].revents && !obey(payload)) {
+      if (!detached) abandon(payload, children);
+      watched[WATCH_CONTROL].fd = -1;
+    }
+    if (watched[WATCH_MAKER].revents) abandon(payload, children);
+  }
+}

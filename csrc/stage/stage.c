@@ -1,0 +1,173 @@
+/*
+ * The stage: a program without libc that the child of a spawn executes. It reads the plan, executes
+ * it, starts the payload as its own child and stays as its reaper. It shares no memory with the
+ * host application, and nobody can look into it.
+ */
+#include "stage.h"
+
+#include "../kernel/syscall.h"
+
+#include <asm-generic/errno.h>
+#include <linux/mman.h>
+#include <asm/signal.h>
+#include <linux/capability.h>
+#include <linux/fcntl.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+
+enum { CONTROL = FIRST_FD + REGISTER_CONTROL, PLAN = FIRST_FD + REGISTER_PLAN };
+enum { MSG_NOSIGNAL_ = 0x4000, SEEK_END_ = 2, STACK_SIZE = 64 * 1024 };
+
+struct stage stage;
+
+void leave(int status) {
+  for (;;) SYSCALL(exit_group, status);
+}
+
+void report(struct record *record) {
+  SYSCALL(sendto, CONTROL, record, sizeof *record, MSG_NOSIGNAL_, 0, 0);
+}
+
+void report_failure(long failure) {
+  struct record record = {
+    .kind = RECORD_FAILED,
+    .status = (int32_t)-failure,
+    .operation = stage.machine.index,
+    .detail = stage.machine.detail,
+  };
+  report(&record);
+  stage.failed = 1;
+  leave(125);
+}
+
+/* Waits until the maker has mapped our ids. Its end is ours. */
+long stage_await(struct call *call) {
+  (void)call;
+  struct command command = { 0 };
+  long n;
+  do n = SYSCALL(recvfrom, CONTROL, &command, sizeof command, 0, 0, 0);
+  while (n == -EINTR);
+  if (n == 0) leave(125);
+  return n < 0 ? n : command.kind == COMMAND_GO ? 0 : -EPROTO;
+}
+
+static uint64_t capability_set(long (*has)(long capability)) {
+  uint64_t set = 0;
+  for (long capability = 0; capability < 64; capability++) {
+    long r = has(capability);
+    if (r < 0) break;
+    if (r > 0) set |= (uint64_t)1 << capability;
+  }
+  return set;
+}
+
+static long in_bounding(long capability) { return SYSCALL(prctl, PR_CAPBSET_READ, capability); }
+
+static long in_ambient(long capability) {
+  return SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
+}
+
+/* Reads back what the payload is going to hold, for the maker to compare with what was asked for. */
+long stage_hold(struct call *call) {
+  (void)call;
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
+  struct __user_cap_data_struct data[2];
+  uint32_t real, effective, saved;
+  long r = SYSCALL(capget, &header, data);
+  if (r < 0) return r;
+  struct held *held = &stage.held;
+  held->effective = data[0].effective | (uint64_t)data[1].effective << 32;
+  held->permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+  held->inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
+  held->bounding = capability_set(in_bounding);
+  held->ambient = held->permitted ? capability_set(in_ambient) : 0; /* a part of permitted */
+  r = SYSCALL(getresuid, &real, &effective, &saved);
+  if (r < 0) return r;
+  if (real != effective || effective != saved) return -EPERM;
+  held->uid = real;
+  r = SYSCALL(getresgid, &real, &effective, &saved);
+  if (r < 0) return r;
+  if (real != effective || effective != saved) return -EPERM;
+  held->gid = real;
+  held->groups = (uint32_t)SYSCALL(getgroups, 0, 0);
+  held->securebits = (uint32_t)SYSCALL(prctl, PR_GET_SECUREBITS);
+  held->no_new_privs = (uint32_t)SYSCALL(prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+  return 0;
+}
+
+/* What the stage needs no more once the payload has started: everything but its control socket and
+   the sight of its maker. */
+static int let_go(int children) {
+  if (children >= 0) {
+    SYSCALL(dup3, children, PLAN, O_CLOEXEC);
+    children = PLAN;
+  }
+  SYSCALL(close_range, 0, FIRST_FD - 1, 0);
+  SYSCALL(close_range, PLAN + (children >= 0), ~0U, 0);
+  struct call none = { 0 };
+  long r = kernel_capset(&none);
+  if (r >= 0) r = kernel_no_new_privs(&none);
+  if (r < 0) leave(125);
+  return children;
+}
+
+/*
+ * Splits the stage: the child goes on with the plan, as PID 1 where `kinds` has a new PID namespace,
+ * and becomes the payload; the parent stays as the reaper. The child shares our memory and runs
+ * alone until it executes its program or ends (vfork), so success is known without a message.
+ */
+long stage_fork(struct call *call) {
+  static char stack[STACK_SIZE] __attribute__((aligned(16)));
+  struct clone_args args = {
+    .flags = CLONE_VM | CLONE_VFORK | (uint64_t)ARG_INT(0),
+    .exit_signal = SIGCHLD,
+  };
+  stage.machine.index++;
+  long payload = clone_call(&args, stack + sizeof stack, continue_plan, 0);
+  if (payload < 0) {
+    stage.machine.index--;
+    return payload;
+  }
+  int children = let_go(ARG_FD(2) >= 0 ? ARG_FD(2) : -1);
+  if (stage.failed) leave(125);
+  struct record started = { .kind = RECORD_STARTED };
+  started.held = stage.held;
+  started.held.skipped_count = stage.machine.skipped_count;
+  for (int i = 0; i < MAX_SKIPPED; i++) started.held.skipped[i] = stage.machine.skipped[i];
+  report(&started);
+  reap(payload, (int)ARG_INT(1), children);
+}
+
+void continue_plan(void *unused) {
+  (void)unused;
+  long r = execute_operations(&stage.machine);
+  report_failure(r < 0 ? r : -ENOEXEC); /* a plan ends with execve, which does not return */
+}
+
+static void *map_plan(size_t *size) {
+  long end = SYSCALL(lseek, PLAN, 0, SEEK_END_);
+  if (end < (long)sizeof(struct plan_header)) report_failure(end < 0 ? end : -EPROTO);
+  long plan = SYSCALL(mmap, 0, end, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, PLAN, 0);
+  if (plan < 0 && plan > -4096) report_failure(plan);
+  SYSCALL(close, PLAN);
+  *size = (size_t)end;
+  return (void *)plan;
+}
+
+_Noreturn __attribute__((used)) void stage_main(void);
+void stage_main(void) {
+  size_t size;
+  struct plan_header *header = map_plan(&size);
+  if (header->magic != PLAN_MAGIC || header->version != PLAN_VERSION) report_failure(-EPROTO);
+  stage.machine.registers = (int32_t *)(header + 1);
+  stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
+  stage.machine.end = (char *)header + size;
+  SYSCALL(umask, 0); /* the modes in the plan are meant as they are */
+  continue_plan(0);
+}
+
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tand $-16, %rsp\n\tcall stage_main\n\tud2\n");
+#elif defined(__aarch64__)
+__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tbl stage_main\n\tbrk #1\n");
+#endif

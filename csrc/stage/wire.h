@@ -1,0 +1,94 @@
+/*
+ * What travels between the maker of a sandbox and its stage: the plan on its way in, records on
+ * their way out, commands to the reaper. Everything is position-independent.
+ *
+ * A plan is a header, the registers, and operations until its end. An operation is a header, its
+ * arguments, and their data; offsets count from the operation's start, so operations can be
+ * concatenated freely.
+ */
+#ifndef NSLUA_STAGE_WIRE_H
+#define NSLUA_STAGE_WIRE_H
+
+#include <stdint.h>
+
+enum { PLAN_MAGIC = 0x706c736e, PLAN_VERSION = 1 };
+
+/* The stage gets register i as fd FIRST_FD + i and nothing else open. */
+enum { FIRST_FD = 64, REGISTER_ABSENT = -1 };
+
+/* The registers that every plan starts with. */
+enum { REGISTER_CONTROL, REGISTER_MAKER, REGISTER_PLAN, REGISTER_FREE };
+
+struct plan_header {
+  uint32_t magic;
+  uint16_t version;
+  uint16_t registers; /* how many; they follow as int32_t, padded to a multiple of 8 bytes */
+};
+
+enum wire_kind { WIRE_ABSENT, WIRE_INTEGER, WIRE_REGISTER, WIRE_DATA, WIRE_LIST };
+
+struct wire_argument {
+  uint32_t kind;
+  uint32_t size;  /* of data in bytes, of a list in entries */
+  int64_t value;  /* integer, register number, or the offset of the data */
+};
+
+enum { MAX_TOLERATED = 4 };
+
+/* Flags of an operation. */
+enum {
+  OPERATION_NOTED = 1, /* when it is skipped, say so in the record of what is held */
+};
+
+struct operation {
+  uint16_t primitive;
+  uint8_t arguments;
+  uint8_t flags;
+  uint32_t size;                    /* of the whole operation, a multiple of 8 */
+  int16_t result;                   /* the register of the fd it returns, or REGISTER_ABSENT */
+  uint16_t note;                    /* the maker's own: what the operation belongs to */
+  uint8_t tolerated[MAX_TOLERATED]; /* errnos that are no failure: the operation is skipped */
+  struct wire_argument argument[];
+};
+
+enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_ENDED };
+
+enum { MAX_SKIPPED = 16 };
+
+/* What the payload held just before its program started. */
+struct held {
+  uint64_t effective, permitted, inheritable, bounding, ambient;
+  uint32_t uid, gid, groups, securebits;
+  uint32_t no_new_privs;
+  uint32_t skipped_count;
+  uint16_t skipped[MAX_SKIPPED]; /* operations that were skipped, by index */
+};
+
+struct usage {
+  uint64_t user_us, system_us;
+  uint64_t maxrss_kib;
+  uint64_t minor_faults, major_faults;
+  uint64_t voluntary_switches, involuntary_switches;
+};
+
+/* One message on the control socket, in the order: FAILED, or STARTED and ENDED. */
+struct record {
+  uint32_t kind;
+  int32_t status;     /* FAILED: errno. ENDED: wait status. */
+  uint32_t operation; /* FAILED: its index in the plan */
+  uint32_t detail;    /* FAILED: see struct call */
+  union {
+    struct held held;   /* STARTED */
+    struct usage usage; /* ENDED */
+  };
+};
+
+/* A message to the stage: GO once its ids are mapped, then signals for the payload. */
+enum command_kind { COMMAND_GO = 1, COMMAND_KILL };
+
+struct command {
+  uint32_t kind;
+  int32_t signal;
+};
+
+#endif

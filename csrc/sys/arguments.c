@@ -1,0 +1,144 @@
+/* Lua arguments -> values, by the parameters of a row. All checks of all primitives are here. */
+#include "sys.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static int add_names(lua_State *L, const struct flag *flags) {
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  for (const struct flag *f = flags; f->name; f++) {
+    if (f != flags) luaL_addstring(&b, ", ");
+    luaL_addstring(&b, f->name);
+  }
+  luaL_pushresult(&b);
+  return 1;
+}
+
+static long one_flag(lua_State *L, int argument, int index, const struct flag *flags) {
+  if (lua_isinteger(L, index)) return (long)lua_tointeger(L, index);
+  if (lua_type(L, index) != LUA_TSTRING) return luaL_typeerror(L, argument, "flag");
+  const char *name = lua_tostring(L, index);
+  for (const struct flag *f = flags; f->name; f++)
+    if (strcmp(f->name, name) == 0) return f->value;
+  size_t n = strlen(name);
+  push_escaped(L, name, n);
+  add_names(L, flags);
+  return luaL_argerror(L, argument,
+                       lua_pushfstring(L, "no flag '%s' (valid: %s)", lua_tostring(L, -2),
+                                       lua_tostring(L, -1)));
+}
+
+/* A list of names and integers, one of them, or nothing. */
+long check_flags(lua_State *L, int index, const struct flag *flags) {
+  if (lua_isnoneornil(L, index)) return 0;
+  if (!lua_istable(L, index)) return one_flag(L, index, index, flags);
+  long bits = 0;
+  lua_Integer n = (lua_Integer)lua_rawlen(L, index);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, index, i);
+    bits |= one_flag(L, index, lua_gettop(L), flags);
+    lua_pop(L, 1);
+  }
+  return bits;
+}
+
+static const char *check_text(lua_State *L, int argument, int index, size_t *size) {
+  if (lua_type(L, index) != LUA_TSTRING) luaL_typeerror(L, argument, "string");
+  const char *s = lua_tolstring(L, index, size);
+  if (strlen(s) != *size) luaL_argerror(L, argument, "the string contains a NUL byte");
+  return s;
+}
+
+static void check_list(lua_State *L, int index, struct value *value) {
+  luaL_checktype(L, index, LUA_TTABLE);
+  value->size = lua_rawlen(L, index);
+  for (size_t i = 1; i <= value->size; i++) {
+    size_t size;
+    lua_rawgeti(L, index, (lua_Integer)i);
+    check_text(L, index, lua_gettop(L), &size);
+    lua_pop(L, 1);
+  }
+  value->kind = VALUE_LIST;
+  value->index = index;
+}
+
+/* A list of integers becomes bytes: an array of uint32_t in a userdata that replaces the list. */
+static void check_integers(lua_State *L, int index, struct value *value) {
+  luaL_checktype(L, index, LUA_TTABLE);
+  size_t n = lua_rawlen(L, index);
+  uint32_t *numbers = lua_newuserdatauv(L, n * sizeof *numbers + 1, 0);
+  for (size_t i = 0; i < n; i++) {
+    int is_integer;
+    lua_rawgeti(L, index, (lua_Integer)i + 1);
+    lua_Integer id = lua_tointegerx(L, -1, &is_integer);
+    luaL_argcheck(L, is_integer && id >= 0 && id < 0xffffffff, index, "ids are from 0 to 2^32-2");
+    numbers[i] = (uint32_t)id;
+    lua_pop(L, 1);
+  }
+  lua_replace(L, index);
+  *value = (struct value){ .kind = VALUE_BYTES, .bytes = (char *)numbers,
+                           .size = n * sizeof *numbers };
+}
+
+static void check_descriptor(lua_State *L, int index, int recording, struct value *value) {
+  const int *number = recording ? luaL_testudata(L, index, REGISTER_TYPE) : NULL;
+  value->kind = number ? VALUE_REGISTER : VALUE_FD;
+  value->integer = number ? *number : check_fd(L, index);
+  value->index = index;
+}
+
+static void read_absent(int kind, struct value *value) {
+  value->kind = VALUE_ABSENT;
+  if ((kind & ~KIND_OR_NONE) == KIND_FD) value->integer = AT_FDCWD;
+  if ((kind & ~KIND_OR_NONE) == KIND_MODE) value->integer = -1;
+}
+
+static void read_argument(lua_State *L, const struct parameter *p, int index, int recording,
+                          struct value *value) {
+  if (p->kind == KIND_FLAGS) {
+    *value = (struct value){ .kind = VALUE_INTEGER, .integer = check_flags(L, index, p->flags) };
+    return;
+  }
+  if (p->kind & KIND_OR_NONE && lua_isnoneornil(L, index)) {
+    read_absent(p->kind, value);
+    return;
+  }
+  switch (p->kind & ~KIND_OR_NONE) {
+  case KIND_STR:
+    value->kind = VALUE_BYTES;
+    value->bytes = check_text(L, index, index, &value->size);
+    break;
+  case KIND_BYTES:
+    value->kind = VALUE_BYTES;
+    if (lua_type(L, index) != LUA_TSTRING) luaL_typeerror(L, index, "string");
+    value->bytes = lua_tolstring(L, index, &value->size);
+    break;
+  case KIND_LIST: check_list(L, index, value); break;
+  case KIND_INTS: check_integers(L, index, value); break;
+  case KIND_FD: check_descriptor(L, index, recording, value); break;
+  case KIND_MODE:
+    value->kind = VALUE_INTEGER;
+    value->integer = (long)luaL_checkinteger(L, index);
+    luaL_argcheck(L, value->integer >= 0 && value->integer <= 07777, index,
+                  "a mode is from 0 to 07777 (octal)");
+    break;
+  default:
+    value->kind = VALUE_INTEGER;
+    value->integer = (long)luaL_checkinteger(L, index);
+  }
+}
+
+int read_arguments(lua_State *L, const struct row *row, int first, int recording,
+                   struct value *values) {
+  int n = 0;
+  while (row->parameters[n].kind) n++;
+  if (lua_gettop(L) >= first + n)
+    luaL_error(L, "%s: too many arguments (it takes %d)", row->name, n);
+  lua_settop(L, first + n - 1);
+  for (int i = 0; i < n; i++) {
+    values[i] = (struct value){ 0 };
+    read_argument(L, &row->parameters[i], first + i, recording, &values[i]);
+  }
+  return n;
+}

@@ -1,0 +1,371 @@
+/***
+ * The handle of a stage: messages, signals, its end. The sandbox's own process object, with its
+ * streams and timeouts, is made of it in Lua.
+ * @classmod nslua.sys.stage
+ */
+#include "../stage/execute.h"
+#include "spawn.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STAGE_TYPE "nslua.stage"
+
+struct stage_handle {
+  pid_t pid;
+  pid_t maker;  /* a forked copy of the host neither kills nor reaps */
+  int pidfd;
+  int control;
+  int detached; /* goes on without its maker */
+  int own_pids; /* its end is the end of everything in it */
+  int started;
+  int reaped;
+};
+
+static struct stage_handle *check_stage(lua_State *L) {
+  return luaL_checkudata(L, 1, STAGE_TYPE);
+}
+
+/* -- messages -- */
+
+static void set_integer(lua_State *L, const char *key, uint64_t value) {
+  lua_pushinteger(L, (lua_Integer)value);
+  lua_setfield(L, -2, key);
+}
+
+static void set_number(lua_State *L, const char *key, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static void push_held(lua_State *L, const struct held *held) {
+  lua_createtable(L, 0, 12);
+  set_integer(L, "effective", held->effective);
+  set_integer(L, "permitted", held->permitted);
+  set_integer(L, "inheritable", held->inheritable);
+  set_integer(L, "bounding", held->bounding);
+  set_integer(L, "ambient", held->ambient);
+  set_integer(L, "uid", held->uid);
+  set_integer(L, "gid", held->gid);
+  set_integer(L, "groups", held->groups);
+  set_integer(L, "securebits", held->securebits);
+  lua_pushboolean(L, held->no_new_privs != 0);
+  lua_setfield(L, -2, "no_new_privs");
+  lua_newtable(L);
+  for (uint32_t i = 0; i < held->skipped_count && i < MAX_SKIPPED; i++) {
+    lua_pushinteger(L, held->skipped[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "skipped");
+}
+
+static void push_usage(lua_State *L, const struct usage *usage) {
+  lua_createtable(L, 0, 8);
+  set_number(L, "user", (double)usage->user_us / 1e6);
+  set_number(L, "system", (double)usage->system_us / 1e6);
+  set_integer(L, "maxrss", usage->maxrss_kib * 1024);
+  set_integer(L, "minor_faults", usage->minor_faults);
+  set_integer(L, "major_faults", usage->major_faults);
+  set_integer(L, "voluntary_switches", usage->voluntary_switches);
+  set_integer(L, "involuntary_switches", usage->involuntary_switches);
+}
+
+static int push_record(lua_State *L, const struct record *record) {
+  lua_pushstring(L, record->kind == RECORD_FAILED    ? "failed"
+                    : record->kind == RECORD_STARTED ? "started"
+                                                     : "ended");
+  switch (record->kind) {
+  case RECORD_STARTED: push_held(L, &record->held); return 2;
+  case RECORD_ENDED:
+    push_usage(L, &record->usage);
+    if (WIFSIGNALED(record->status)) set_integer(L, "signal", (uint64_t)WTERMSIG(record->status));
+    else set_integer(L, "code", (uint64_t)WEXITSTATUS(record->status));
+    return 2;
+  default:
+    lua_createtable(L, 0, 3);
+    set_integer(L, "operation", record->operation);
+    set_integer(L, "errno", (uint64_t)record->status);
+    set_integer(L, "detail", record->detail);
+    return 2;
+  }
+}
+
+/* A record is believed only when it is whole and its turn has come. */
+static int in_turn(const struct stage_handle *stage, const struct record *record, ssize_t n) {
+  if (n != sizeof *record) return 0;
+  return record->kind == RECORD_ENDED ? stage->started
+         : record->kind == RECORD_STARTED || record->kind == RECORD_FAILED ? !stage->started
+                                                                           : 0;
+}
+
+/*** The next message: "failed" with { operation, errno, detail }; "started" with what the payload
+ * holds; "ended" with its usage and code or signal; "closed" when there is nothing more to come;
+ * "none" when nothing has come yet.
+ * @function stage:receive @tparam[opt=false] boolean block wait for it */
+static int stage_receive(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  struct record record;
+  ssize_t n = -1;
+  if (stage->control >= 0)
+    n = recv(stage->control, &record, sizeof record, lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT);
+  if (n < 0 && stage->control >= 0 && (errno == EAGAIN || errno == EINTR)) {
+    lua_pushliteral(L, "none");
+    return 1;
+  }
+  if (n <= 0 || !in_turn(stage, &record, n)) {
+    lua_pushliteral(L, "closed");
+    return 1;
+  }
+  if (record.kind == RECORD_STARTED) stage->started = 1;
+  return push_record(L, &record);
+}
+
+/* -- signals and the end -- */
+
+/*** Sends a signal to the payload. @function stage:signal @tparam integer signal */
+static int stage_signal(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  struct command command = { .kind = COMMAND_KILL, .signal = (int32_t)luaL_checkinteger(L, 2) };
+  if (stage->control < 0) return push_failure(L, "kill", ESRCH);
+  if (send(stage->control, &command, sizeof command, MSG_NOSIGNAL) < 0)
+    return push_failure(L, "kill", errno == EPIPE ? ESRCH : errno);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* With a PID namespace of its own, or while nothing of the payload runs, the stage's end is
+   everybody's. Otherwise the stage ends the others first: it does at our hanging up. */
+static void stop(struct stage_handle *stage) {
+  if (stage->own_pids || !stage->started) kill_process(stage->pidfd);
+  else shutdown(stage->control, SHUT_WR);
+}
+
+/*** Ends the whole sandbox. @function stage:stop */
+static int stage_stop(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  if (stage->pidfd >= 0 && !stage->reaped && stage->maker == getpid()) stop(stage);
+  return 0;
+}
+
+/*** Waits for the end of the stage and with it of the sandbox.
+ * @function stage:reap @treturn integer|nil its wait status, nil when it was taken by somebody else
+ */
+static int stage_reap(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  if (stage->reaped || stage->maker != getpid()) return 0;
+  int status = reap_process(stage->pidfd);
+  stage->reaped = 1;
+  if (status < 0) return 0;
+  lua_pushinteger(L, status);
+  return 1;
+}
+
+static void drop(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* A detached sandbox is let go, any other one ends here. */
+static int stage_close(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  if (stage->pidfd >= 0 && !stage->reaped && !stage->detached && stage->maker == getpid()) {
+    stop(stage);
+    reap_process(stage->pidfd);
+    stage->reaped = 1;
+  }
+  drop(&stage->control);
+  drop(&stage->pidfd);
+  return 0;
+}
+
+/*** The control socket, readable when a message waits. @function stage:fileno */
+static int stage_fileno(lua_State *L) {
+  lua_pushinteger(L, check_stage(L)->control);
+  return 1;
+}
+
+/*** The stage's pidfd. @function stage:pidfd */
+static int stage_pidfd(lua_State *L) {
+  lua_pushinteger(L, check_stage(L)->pidfd);
+  return 1;
+}
+
+/*** The stage's pid. @function stage:pid */
+static int stage_pid(lua_State *L) {
+  lua_pushinteger(L, check_stage(L)->pid);
+  return 1;
+}
+
+/* -- spawn -- */
+
+static const char *map_option(lua_State *L, const char *key) {
+  lua_getfield(L, 1, key);
+  return luaL_optstring(L, -1, NULL); /* stays on the stack */
+}
+
+static lua_Integer integer_option(lua_State *L, const char *key) {
+  lua_getfield(L, 1, key);
+  lua_Integer n = luaL_optinteger(L, -1, 0);
+  lua_pop(L, 1);
+  return n;
+}
+
+static int boolean_option(lua_State *L, const char *key) {
+  lua_getfield(L, 1, key);
+  int b = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return b;
+}
+
+/* The fds of the table on the stack top, by register, in a userdata that replaces it. */
+static int *read_fds(lua_State *L, size_t count) {
+  int *fds = lua_newuserdatauv(L, count * sizeof *fds, 0);
+  for (size_t i = 0; i < count; i++) fds[i] = -1;
+  lua_insert(L, -2);
+  if (lua_istable(L, -1)) {
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+      lua_Integer number = luaL_checkinteger(L, -2);
+      luaL_argcheck(L, number >= REGISTER_FREE && (size_t)number < count, 1, "no such register");
+      fds[number] = check_fd(L, lua_gettop(L));
+    }
+  }
+  lua_pop(L, 1);
+  return fds;
+}
+
+/***
+ * Starts a stage with a plan.
+ * @function spawn
+ * @tparam table options operations (bytes of a plan), registers (how many), fds (register → fd),
+ *   namespaces (flags), capabilities (mask that the stage keeps), uid_map and gid_map (written by
+ * *   the caller; the plan must await them), detached, own_pids (its end ends all in it)
+ * @treturn[1] stage
+ * @treturn[2] nil
+ * @treturn[2] string what was tried
+ * @treturn[2] integer errno
+ */
+static int spawn(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  struct spawn request = { 0 };
+  lua_getfield(L, 1, "operations");
+  request.operations = luaL_checklstring(L, -1, &request.operations_size);
+  lua_getfield(L, 1, "namespaces");
+  request.namespaces = (uint64_t)check_flags(L, lua_gettop(L), flag_set("namespaces"));
+  request.capabilities = (uint64_t)integer_option(L, "capabilities");
+  lua_Integer registers = integer_option(L, "registers");
+  luaL_argcheck(L, registers >= REGISTER_FREE && registers <= 30000, 1, "bad count of registers");
+  request.fd_count = (size_t)registers;
+  lua_getfield(L, 1, "fds");
+  request.fds = read_fds(L, request.fd_count);
+  request.uid_map = map_option(L, "uid_map");
+  request.gid_map = map_option(L, "gid_map");
+  luaL_argcheck(L, !request.uid_map == !request.gid_map, 1, "uid_map and gid_map go together");
+
+  struct stage_handle *stage = lua_newuserdatauv(L, sizeof *stage, 0);
+  *stage = (struct stage_handle){ .pidfd = -1, .control = -1 };
+  luaL_setmetatable(L, STAGE_TYPE);
+  stage->detached = boolean_option(L, "detached");
+  stage->own_pids = boolean_option(L, "own_pids");
+  int error = spawn_stage(&request);
+  if (error) {
+    lua_pushnil(L);
+    lua_pushstring(L, request.step);
+    lua_pushinteger(L, error);
+    return 3;
+  }
+  stage->pid = request.pid;
+  stage->pidfd = request.pidfd;
+  stage->control = request.control;
+  stage->maker = getpid();
+  return 1;
+}
+
+/* -- a plan's operations in this process -- */
+
+static int bad_in_parent(struct call *call) {
+  (void)call;
+  return -ENOSYS;
+}
+long stage_await(struct call *call) { return bad_in_parent(call); }
+long stage_fork(struct call *call) { return bad_in_parent(call); }
+long stage_hold(struct call *call) { return bad_in_parent(call); }
+
+/* Takes the fds that operations opened into handles: register → fd, in the table on the top. */
+static void collect_fds(lua_State *L, const struct machine *machine, const int *given,
+                        size_t count) {
+  for (size_t i = REGISTER_FREE; i < count; i++) {
+    if (machine->registers[i] < 0 || given[i] >= 0) continue;
+    *push_fd(L) = machine->registers[i];
+    lua_rawseti(L, -2, (lua_Integer)i);
+  }
+}
+
+/***
+ * Runs operations here and now, for what only the caller may open and a child is to inherit.
+ * @function execute
+ * @tparam string operations
+ * @tparam integer registers how many there are
+ * @tparam[opt] table fds register → fd, for those that hold one already
+ * @treturn[1] table register → fd
+ * @treturn[1] table the operations that were skipped, by index
+ * @treturn[2] nil
+ * @treturn[2] table { operation, errno, detail }
+ */
+static int execute(lua_State *L) {
+  size_t size;
+  const char *operations = luaL_checklstring(L, 1, &size);
+  lua_Integer count = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, count >= REGISTER_FREE && count <= 30000, 2, "bad count of registers");
+  lua_settop(L, 3);
+  int *given = read_fds(L, (size_t)count);
+  int32_t *registers = lua_newuserdatauv(L, (size_t)count * sizeof *registers, 0);
+  memcpy(registers, given, (size_t)count * sizeof *registers);
+  char *copy = lua_newuserdatauv(L, size + 1, 0);
+  memcpy(copy, operations, size);
+  lua_createtable(L, 0, (int)count);
+  struct machine machine = { .next = copy, .end = copy + size, .registers = registers };
+  long r = execute_operations(&machine);
+  collect_fds(L, &machine, given, (size_t)count);
+  if (r >= 0) {
+    lua_newtable(L);
+    for (uint32_t i = 0; i < machine.skipped_count && i < MAX_SKIPPED; i++) {
+      lua_pushinteger(L, machine.skipped[i]);
+      lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 2;
+  }
+  lua_pushnil(L);
+  lua_createtable(L, 0, 3);
+  set_integer(L, "operation", machine.index);
+  set_integer(L, "errno", (uint64_t)-r);
+  set_integer(L, "detail", machine.detail);
+  return 2;
+}
+
+static const luaL_Reg methods[] = {
+  { "receive", stage_receive }, { "signal", stage_signal }, { "stop", stage_stop },
+  { "reap", stage_reap },       { "close", stage_close },   { "fileno", stage_fileno },
+  { "pidfd", stage_pidfd },     { "pid", stage_pid },       { NULL, NULL },
+};
+
+static const luaL_Reg functions[] = { { "spawn", spawn }, { "execute", execute }, { NULL, NULL } };
+
+void open_process(lua_State *L) {
+  luaL_newmetatable(L, STAGE_TYPE);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, stage_close);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, stage_close);
+  lua_setfield(L, -2, "__close");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

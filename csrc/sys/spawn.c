@@ -1,0 +1,245 @@
+/*
+ * Spawning a stage, as section 3 of the design: the child shares our memory and our stack's thread
+ * waits (vfork) until it executes the stage, so between clone and exec it makes raw system calls
+ * only, with all signals blocked.
+ */
+#include "spawn.h"
+
+#include "../kernel/kernel.h"
+#include "../kernel/syscall.h"
+#include "../stage/wire.h"
+#include "image.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+enum { CHILD_STACK_SIZE = 16 * 1024 };
+
+/* -- the child, until it executes the stage -- */
+
+struct child {
+  const struct spawn *spawn;
+  int image;
+  long error;       /* written by the child, read by the parent after the vfork */
+  const char *step;
+};
+
+/* Makes the fds FIRST_FD + register, and leaves nothing else open but the image behind them. */
+static long place_fds(const struct spawn *spawn, int image) {
+  int end = FIRST_FD + (int)spawn->fd_count;
+  long r = SYSCALL(dup3, image, end, O_CLOEXEC);
+  for (size_t i = 0; r >= 0 && i < spawn->fd_count; i++)
+    if (spawn->fds[i] >= 0) r = SYSCALL(dup3, spawn->fds[i], FIRST_FD + i, 0);
+  if (r >= 0) r = SYSCALL(close_range, end + 1, ~0U, 0);
+  if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
+  return r < 0 ? r : end;
+}
+
+/* The capabilities of the new user namespace would be lost by the exec, as no id is 0 there: the
+   ambient set keeps them. */
+static long keep_capabilities(uint64_t capabilities) {
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
+  struct __user_cap_data_struct data[2];
+  long r = SYSCALL(capget, &header, data);
+  if (r < 0) return r;
+  data[0].inheritable = (uint32_t)capabilities & data[0].permitted;
+  data[1].inheritable = (uint32_t)(capabilities >> 32) & data[1].permitted;
+  r = SYSCALL(capset, &header, data);
+  for (long capability = 0; r >= 0 && capability < 64; capability++)
+    if (data[capability / 32].inheritable >> (capability % 32) & 1)
+      r = SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+  return r;
+}
+
+__attribute__((no_sanitize("address", "undefined"))) static void run_child(void *data) {
+  static char name[] = "nslua";
+  char *argv[] = { name, NULL }, *envp[] = { NULL };
+  struct child *child = data;
+  child->step = "fds of the stage";
+  long r = place_fds(child->spawn, child->image);
+  int image = (int)r;
+  if (r >= 0 && child->spawn->capabilities) {
+    child->step = "capabilities of the stage";
+    r = keep_capabilities(child->spawn->capabilities);
+  }
+  if (r >= 0) {
+    child->step = "execveat of the stage";
+    r = SYSCALL(execveat, image, "", argv, envp, AT_EMPTY_PATH);
+  }
+  child->error = -r;
+  for (;;) SYSCALL(exit_group, 125);
+}
+
+/* An fd above the numbers that the child is going to use would be overwritten before its turn:
+   those get out of the way first, as copies. */
+static int clear_numbers(struct spawn *spawn, int *image, int *copies, size_t *copied) {
+  int end = FIRST_FD + (int)spawn->fd_count;
+  for (size_t i = 0; i <= spawn->fd_count; i++) {
+    int *fd = i < spawn->fd_count ? &spawn->fds[i] : image;
+    if (*fd < FIRST_FD || *fd > end || *fd == FIRST_FD + (int)i) continue;
+    int copy = fcntl(*fd, F_DUPFD_CLOEXEC, end + 1);
+    if (copy < 0) return errno;
+    copies[(*copied)++] = *fd = copy;
+  }
+  return 0;
+}
+
+static long clone_child(struct spawn *spawn, int image, const char **step) {
+  _Alignas(16) char stack[CHILD_STACK_SIZE];
+  struct child child = { .spawn = spawn, .image = image, .error = 0, .step = "clone3" };
+  struct clone_args args = {
+    .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | spawn->namespaces,
+    .pidfd = (uintptr_t)&spawn->pidfd,
+  };
+  uint64_t all = ~(uint64_t)0, old;
+  SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
+  long pid = clone_call(&args, stack + sizeof stack, run_child, &child);
+  SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
+  *step = child.step;
+  if (pid < 0) return pid;
+  if (child.error) {
+    reap_process(spawn->pidfd);
+    close(spawn->pidfd);
+    return -child.error;
+  }
+  return pid;
+}
+
+/* -- the maker's side -- */
+
+void kill_process(int pidfd) { SYSCALL(pidfd_send_signal, pidfd, SIGKILL, 0, 0); }
+
+int reap_process(int pidfd) {
+  siginfo_t info = { 0 };
+  int r;
+  do r = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+  while (r < 0 && errno == EINTR);
+  if (r == 0) return info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
+  struct pollfd end = { .fd = pidfd, .events = POLLIN };
+  while (poll(&end, 1, -1) < 0 && errno == EINTR) continue;
+  return -1;
+}
+
+/* Puts the plan into a memfd: what the stage reads is nobody's memory but its own. */
+static int write_plan(const struct spawn *spawn) {
+  static const char padding[8];
+  struct plan_header header = {
+    .magic = PLAN_MAGIC, .version = PLAN_VERSION, .registers = (uint16_t)spawn->fd_count,
+  };
+  size_t size = spawn->fd_count * sizeof(int32_t);
+  int32_t small[64];
+  int32_t *registers = spawn->fd_count <= 64 ? small : malloc(size);
+  if (!registers) return -1;
+  for (size_t i = 0; i < spawn->fd_count; i++)
+    registers[i] = spawn->fds[i] < 0 ? REGISTER_ABSENT : FIRST_FD + (int32_t)i;
+  struct iovec parts[] = {
+    { &header, sizeof header },
+    { registers, size },
+    { (char *)(uintptr_t)padding, -size % 8 },
+    { (char *)(uintptr_t)spawn->operations, spawn->operations_size },
+  };
+  int fd = above_stdio(memfd_create("nslua-plan", MFD_CLOEXEC));
+  ssize_t total = (ssize_t)(sizeof header + size + -size % 8 + spawn->operations_size);
+  if (fd >= 0 && writev(fd, parts, 4) != total) {
+    close(fd);
+    errno = ENOSPC;
+    fd = -1;
+  }
+  if (registers != small) free(registers);
+  return fd;
+}
+
+/* The ids of the child, by us who may. The pidfd tells that the number is still our child's. */
+static int map_ids(struct spawn *spawn) {
+  const struct { primitive *write; const char *map, *step; } maps[] = {
+    { kernel_gid_map, spawn->gid_map, "gid_map" },
+    { kernel_uid_map, spawn->uid_map, "uid_map" },
+  };
+  for (int i = 0; i < 2; i++) {
+    struct call call = { .arguments = {
+      { .value = spawn->pid },
+      { .value = (long)(uintptr_t)maps[i].map, .size = strlen(maps[i].map) },
+    } };
+    spawn->step = maps[i].step;
+    if (SYSCALL(pidfd_send_signal, spawn->pidfd, 0, 0, 0) < 0) return ESRCH;
+    long r = maps[i].write(&call);
+    if (r < 0) return (int)-r;
+  }
+  struct command go = { .kind = COMMAND_GO };
+  spawn->step = "start of the stage";
+  return send(spawn->control, &go, sizeof go, MSG_NOSIGNAL) < 0 ? errno : 0;
+}
+
+static int start(struct spawn *spawn, int image) {
+  int *copies = calloc(spawn->fd_count + 1, sizeof *copies);
+  size_t copied = 0;
+  if (!copies) return ENOMEM;
+  spawn->step = "fds of the stage";
+  int error = clear_numbers(spawn, &image, copies, &copied);
+  if (!error) {
+    long pid = clone_child(spawn, image, &spawn->step);
+    if (pid < 0) error = (int)-pid;
+    else spawn->pid = (pid_t)pid;
+  }
+  while (copied > 0) close(copies[--copied]);
+  free(copies);
+  return error;
+}
+
+static int open_channel(struct spawn *spawn, int own[REGISTER_FREE]) {
+  int pair[2];
+  spawn->step = "socketpair";
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
+  spawn->control = above_stdio(pair[0]);
+  own[REGISTER_CONTROL] = above_stdio(pair[1]);
+  if (spawn->control < 0 || own[REGISTER_CONTROL] < 0) return errno;
+  spawn->step = "pidfd_open";
+  own[REGISTER_MAKER] = above_stdio((int)SYSCALL(pidfd_open, getpid(), 0));
+  if (own[REGISTER_MAKER] < 0) return own[REGISTER_MAKER] == -1 ? errno : -own[REGISTER_MAKER];
+  spawn->step = "memfd_create of the plan";
+  own[REGISTER_PLAN] = write_plan(spawn);
+  return own[REGISTER_PLAN] < 0 ? errno : 0;
+}
+
+int spawn_stage(struct spawn *spawn) {
+  int own[REGISTER_FREE] = { -1, -1, -1 };
+  spawn->control = spawn->pidfd = -1;
+  spawn->step = "memfd_create of the stage";
+  int image = stage_fd();
+  if (image < 0) return errno;
+  for (int i = 0; i < REGISTER_FREE; i++) spawn->fds[i] = 0; /* present, in the plan's header */
+  int error = open_channel(spawn, own);
+  if (!error) {
+    memcpy(spawn->fds, own, sizeof own);
+    error = start(spawn, image);
+  }
+  for (int i = 0; i < REGISTER_FREE; i++)
+    if (own[i] >= 0) close(own[i]);
+  if (!error && spawn->uid_map) {
+    error = map_ids(spawn);
+    if (error) {
+      kill_process(spawn->pidfd);
+      reap_process(spawn->pidfd);
+      close(spawn->pidfd);
+    }
+  }
+  if (error && spawn->control >= 0) close(spawn->control);
+  return error;
+}

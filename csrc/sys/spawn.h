@@ -1,0 +1,37 @@
+/* Spawning a stage. Pure C: knows no Lua. */
+#ifndef NSLUA_SYS_SPAWN_H
+#define NSLUA_SYS_SPAWN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct spawn {
+  /* what is wanted */
+  uint64_t namespaces;   /* CLONE_NEW… flags */
+  uint64_t capabilities; /* that the stage keeps across its exec, in the new user namespace */
+  const char *operations;
+  size_t operations_size;
+  int *fds;              /* by register, -1 where there is none; the first ones are filled in here */
+  size_t fd_count;
+  const char *uid_map;   /* written by us, the maker, when not NULL: the plan awaits it */
+  const char *gid_map;
+
+  /* what came of it */
+  pid_t pid;
+  int pidfd;
+  int control;
+  const char *step; /* on failure: what was tried */
+};
+
+/* Returns 0, or an errno with `step` set; then nothing is left behind. */
+int spawn_stage(struct spawn *spawn);
+
+/* Sends SIGKILL by pidfd. */
+void kill_process(int pidfd);
+
+/* Waits for the end of a process and takes its zombie if it is still ours to take. Returns the wait
+   status, or -1 when somebody else (SIGCHLD ignored, a waitpid(-1) loop) took it. */
+int reap_process(int pidfd);
+
+#endif

@@ -1,0 +1,62 @@
+/* What the files of nslua.sys share: handles, argument reading, results. */
+#ifndef NSLUA_SYS_SYS_H
+#define NSLUA_SYS_SYS_H
+
+#include "row.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+/* -- results (result.c) -- */
+
+/* Pushes nil, "what: reason (ENAME)", errno; `what` may be NULL. */
+int push_failure(lua_State *L, const char *what, int error);
+/* Pushes a string with control bytes escaped, so that a hostile name cannot act on a terminal. */
+void push_escaped(lua_State *L, const char *s, size_t n);
+
+/* -- fds (fd.c) -- */
+
+#define FD_TYPE "nslua.fd"
+/* Creates a closed handle on the stack top; store the fd when it exists. */
+int *push_fd(lua_State *L);
+/* The fd of an integer, a handle or a Lua file; raises otherwise, or when it is closed. */
+int check_fd(lua_State *L, int index);
+/* Moves a new fd above 2, where a host's closed stdio might have put it; -1 stays -1. */
+int above_stdio(int fd);
+
+/* -- arguments (arguments.c) -- */
+
+enum value_kind { VALUE_ABSENT, VALUE_INTEGER, VALUE_FD, VALUE_REGISTER, VALUE_BYTES, VALUE_LIST };
+
+/* An argument as read from Lua. Strings and lists stay on the Lua stack while it is in use. */
+struct value {
+  enum value_kind kind;
+  long integer;      /* INTEGER, FD, REGISTER, and the value of ABSENT */
+  const char *bytes; /* BYTES */
+  size_t size;       /* BYTES: bytes; LIST: entries */
+  int index;         /* LIST, FD: where on the Lua stack */
+};
+
+/* Reads the arguments of a row from the Lua stack, the first one at `first`; raises on misuse.
+   Registers are accepted only when `recording`. */
+int read_arguments(lua_State *L, const struct row *row, int first, int recording,
+                   struct value *values);
+long check_flags(lua_State *L, int index, const struct flag *flags);
+
+#define REGISTER_TYPE "nslua.register"
+void push_register(lua_State *L, int number);
+
+/* -- libraries: each pushes nothing and adds its functions to the table on the stack top -- */
+void open_now(lua_State *L);       /* now.c: the primitives, run now */
+void open_plan(lua_State *L);      /* plan.c: the primitives, recorded */
+void open_fd(lua_State *L);        /* fd.c */
+void open_io(lua_State *L);        /* io.c */
+void open_system(lua_State *L);    /* system.c */
+void open_process(lua_State *L);   /* process.c */
+void open_clone(lua_State *L);     /* clone.c */
+void open_capability(lua_State *L); /* capability.c */
+void open_userns(lua_State *L);    /* userns.c */
+
+int luaopen_nslua_sys(lua_State *L);
+
+#endif

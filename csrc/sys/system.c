@@ -1,0 +1,167 @@
+/* What a recipe has to know of the system it is compiled on. Reads only. */
+#include "sys.h"
+
+#include "../kernel/syscall.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+static void set_integer(lua_State *L, const char *key, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static uint64_t effective_capabilities(void) {
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
+  struct __user_cap_data_struct data[2] = { 0 };
+  SYSCALL(capget, &header, data);
+  return data[0].effective | (uint64_t)data[1].effective << 32;
+}
+
+/*** Who the caller is: uid, gid (effective), groups (list), capabilities (mask), pid.
+ * @function identity @treturn table */
+static int identity(lua_State *L) {
+  gid_t groups[NGROUPS_MAX > 1024 ? 1024 : NGROUPS_MAX];
+  int n = getgroups(sizeof groups / sizeof *groups, groups);
+  lua_createtable(L, 0, 5);
+  set_integer(L, "uid", geteuid());
+  set_integer(L, "gid", getegid());
+  set_integer(L, "pid", getpid());
+  set_integer(L, "capabilities", (lua_Integer)effective_capabilities());
+  lua_createtable(L, n > 0 ? n : 0, 0);
+  for (int i = 0; i < n; i++) {
+    lua_pushinteger(L, groups[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "groups");
+  return 1;
+}
+
+static const char *type_name(mode_t mode) {
+  switch (mode & S_IFMT) {
+  case S_IFREG: return "file";
+  case S_IFDIR: return "directory";
+  case S_IFLNK: return "link";
+  case S_IFCHR: return "char";
+  case S_IFBLK: return "block";
+  case S_IFIFO: return "fifo";
+  case S_IFSOCK: return "socket";
+  default: return "unknown";
+  }
+}
+
+static int push_status(lua_State *L, const struct stat *st) {
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, type_name(st->st_mode));
+  lua_setfield(L, -2, "type");
+  set_integer(L, "mode", st->st_mode & 07777);
+  set_integer(L, "uid", st->st_uid);
+  set_integer(L, "gid", st->st_gid);
+  set_integer(L, "size", st->st_size);
+  set_integer(L, "inode", (lua_Integer)st->st_ino);
+  set_integer(L, "major", major(st->st_rdev));
+  set_integer(L, "minor", minor(st->st_rdev));
+  return 1;
+}
+
+/*** type, mode, uid, gid, size, inode, major, minor of a path, its last link followed.
+ * @function stat @tparam string path @treturn[1] table @treturn[2] nil @treturn[2] string */
+static int system_stat(lua_State *L) {
+  struct stat st;
+  const char *path = luaL_checkstring(L, 1);
+  if (stat(path, &st) != 0) return push_failure(L, path, errno);
+  return push_status(L, &st);
+}
+
+/*** The same, its last link not followed. @function lstat */
+static int system_lstat(lua_State *L) {
+  struct stat st;
+  const char *path = luaL_checkstring(L, 1);
+  if (lstat(path, &st) != 0) return push_failure(L, path, errno);
+  return push_status(L, &st);
+}
+
+/*** The same of an fd. @function fstat */
+static int system_fstat(lua_State *L) {
+  struct stat st;
+  if (fstat(check_fd(L, 1), &st) != 0) return push_failure(L, "fstat", errno);
+  return push_status(L, &st);
+}
+
+/*** @function readlink @tparam string path @treturn string */
+static int system_readlink(lua_State *L) {
+  char target[PATH_MAX];
+  const char *path = luaL_checkstring(L, 1);
+  ssize_t n = readlink(path, target, sizeof target);
+  if (n < 0) return push_failure(L, path, errno);
+  lua_pushlstring(L, target, (size_t)n);
+  return 1;
+}
+
+/*** @function getcwd @treturn string */
+static int system_getcwd(lua_State *L) {
+  char path[PATH_MAX];
+  if (!getcwd(path, sizeof path)) return push_failure(L, "getcwd", errno);
+  lua_pushstring(L, path);
+  return 1;
+}
+
+/*** Seconds of the monotonic clock. @function clock @treturn number */
+static int system_clock(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
+  return 1;
+}
+
+/*** @function getpid @treturn integer */
+static int system_getpid(lua_State *L) {
+  lua_pushinteger(L, getpid());
+  return 1;
+}
+
+/*** The kernel's release, such as "6.1.0". @function release @treturn string */
+static int system_release(lua_State *L) {
+  struct utsname names;
+  uname(&names);
+  lua_pushstring(L, names.release);
+  return 1;
+}
+
+/*** The text and the name of an errno. @function strerror @tparam integer errno
+ * @treturn string @treturn string */
+static int system_strerror(lua_State *L) {
+  int error = (int)luaL_checkinteger(L, 1);
+  const char *text = strerrordesc_np(error), *name = strerrorname_np(error);
+  lua_pushstring(L, text ? text : "unknown error");
+  lua_pushstring(L, name ? name : "?");
+  return 2;
+}
+
+/*** A string with its control bytes escaped. @function escape @treturn string */
+static int system_escape(lua_State *L) {
+  size_t n;
+  const char *s = luaL_checklstring(L, 1, &n);
+  push_escaped(L, s, n);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+  { "identity", identity },        { "stat", system_stat },       { "lstat", system_lstat },
+  { "fstat", system_fstat },       { "readlink", system_readlink }, { "getcwd", system_getcwd },
+  { "clock", system_clock },       { "getpid", system_getpid },   { "release", system_release },
+  { "strerror", system_strerror }, { "escape", system_escape },   { NULL, NULL },
+};
+
+void open_system(lua_State *L) { luaL_setfuncs(L, functions, 0); }

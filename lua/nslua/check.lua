@@ -1,0 +1,230 @@
+--- Types of the schema: each is a function value -> normalised value, or nil and what is expected.
+-- Tables are read raw and copied, so no metamethod of a recipe ever runs.
+-- @module nslua.check
+local M = {}
+
+local MAX_LIST <const> = 20000
+
+local function expected(what) return nil, what end
+
+--- "'a', 'b' or 'c'"
+function M.alternatives(names)
+  local quoted = {}
+  for i, name in ipairs(names) do quoted[i] = "'" .. tostring(name) .. "'" end
+  if #quoted < 2 then return quoted[1] or "" end
+  return table.concat(quoted, ", ", 1, #quoted - 1) .. " or " .. quoted[#quoted]
+end
+
+--- Describes a value for "got …".
+function M.describe(value)
+  if type(value) == "string" then return ("'%s'"):format(#value > 40 and value:sub(1, 40) .. "…" or value) end
+  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  return "a " .. type(value)
+end
+
+--- The name nearest to a misspelt one, or nil when none is near.
+function M.nearest(name, names)
+  local function distance(a, b)
+    local row = {}
+    for j = 0, #b do row[j] = j end
+    for i = 1, #a do
+      local diagonal = row[0]
+      row[0] = i
+      for j = 1, #b do
+        local cost = a:byte(i) == b:byte(j) and 0 or 1
+        diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      end
+    end
+    return row[#b]
+  end
+  local best, best_distance
+  if #name > 40 then return nil end
+  for _, candidate in ipairs(names) do
+    local d = distance(name:lower(), candidate)
+    if not best or d < best_distance then best, best_distance = candidate, d end
+  end
+  return best and best_distance <= math.max(1, #name // 3) and best or nil
+end
+
+function M.text(value)
+  if type(value) ~= "string" then return expected "a string" end
+  if value:find("\0", 1, true) then return expected "a string without NUL bytes" end
+  if #value > 65536 then return expected "a string of at most 65536 bytes" end
+  return value
+end
+
+function M.boolean(value)
+  if type(value) ~= "boolean" then return expected "true or false" end
+  return value
+end
+
+function M.id(value)
+  if math.type(value) ~= "integer" or value < 0 or value >= 0xffffffff then
+    return expected "an id, from 0 to 4294967294"
+  end
+  return value
+end
+
+function M.mode(value)
+  if math.type(value) ~= "integer" or value < 0 or value > 4095 then
+    return expected "permission bits, as tonumber('755', 8)"
+  end
+  return value
+end
+
+function M.count(value)
+  if math.type(value) ~= "integer" or value < 0 then return expected "an integer that is not negative" end
+  return value
+end
+
+function M.seconds(value)
+  if type(value) ~= "number" or value ~= value or value <= 0 or value > 1e9 then
+    return expected "a number of seconds above 0"
+  end
+  return value
+end
+
+--- Exact whole seconds, of either sign.
+function M.offset(value)
+  if math.type(value) ~= "integer" or value > 1e10 or value < -1e10 then
+    return expected "whole seconds"
+  end
+  return value
+end
+
+local UNITS <const> = { [""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30, T = 1 << 40 }
+
+--- Bytes: an integer, or digits with K, M, G or T.
+function M.size(value)
+  if math.type(value) == "integer" and value > 0 then return value end
+  local digits, unit = tostring(value):match "^(%d+)([KMGT]?)$"
+  local number = type(value) == "string" and digits and #digits < 16 and math.tointeger(digits)
+  if not number or number == 0 or number > math.maxinteger // UNITS[unit] then
+    return expected "a size above 0, as 4096, \"64K\", \"256M\" or \"1G\""
+  end
+  return number * UNITS[unit]
+end
+
+--- A path below the sandbox's root, normalised.
+function M.target(value)
+  local path, problem = M.text(value)
+  if not path then return nil, problem end
+  if path:sub(1, 1) ~= "/" then return expected "an absolute path" end
+  if #path > 4000 then return expected "a path of at most 4000 bytes" end
+  local components = {}
+  for component in path:gmatch "[^/]+" do
+    if component == ".." then return expected "a path without '..'" end
+    if #component > 255 then return expected "a path with components of at most 255 bytes" end
+    if component ~= "." then components[#components + 1] = component end
+  end
+  return "/" .. table.concat(components, "/")
+end
+
+--- A path of the host.
+function M.source(value)
+  local path, problem = M.text(value)
+  if not path then return nil, problem end
+  if path == "" then return expected "a path that is not empty" end
+  if #path > 4000 then return expected "a path of at most 4000 bytes" end
+  return path
+end
+
+local function hostname_like(what, limit)
+  return function(value)
+    local text, problem = M.text(value)
+    if not text then return nil, problem end
+    if #text == 0 or #text > limit then return expected(("%s of 1 to %d bytes"):format(what, limit)) end
+    return text
+  end
+end
+M.hostname = hostname_like("a name", 64)
+
+function M.one_of(names)
+  return function(value)
+    for _, name in ipairs(names) do
+      if value == name then return value end
+    end
+    return expected(M.alternatives(names))
+  end
+end
+
+--- The first type that accepts the value.
+function M.any_of(...)
+  local types = { ... }
+  return function(value)
+    local wanted = {}
+    for _, accepts in ipairs(types) do
+      local result, what = accepts(value)
+      if result ~= nil then return result end
+      wanted[#wanted + 1] = what
+    end
+    return expected(table.concat(wanted, ", or "))
+  end
+end
+
+function M.list_of(accepts)
+  return function(value)
+    if type(value) ~= "table" then return expected "a list" end
+    local n = rawlen(value)
+    if n > MAX_LIST then return expected(("a list of at most %d entries"):format(MAX_LIST)) end
+    local copy = {}
+    for i = 1, n do
+      local item, what = accepts(rawget(value, i))
+      if item == nil then return expected(("a list of %s (entry %d is %s)"):format(what, i,
+        M.describe(rawget(value, i)))) end
+      copy[i] = item
+    end
+    for key in next, value do
+      if math.type(key) ~= "integer" or key < 1 or key > n then
+        return expected(("a list (it has the key %s)"):format(M.describe(key)))
+      end
+    end
+    return copy
+  end
+end
+
+function M.map_of(accepts_key, accepts)
+  return function(value)
+    if type(value) ~= "table" then return expected "a table" end
+    local copy, n = {}, 0
+    for key, item in next, value do
+      n = n + 1
+      if n > MAX_LIST then return expected(("a table of at most %d entries"):format(MAX_LIST)) end
+      local good_key, key_problem = accepts_key(key)
+      if good_key == nil then
+        return expected(("a table whose keys are each %s (not %s)"):format(key_problem, M.describe(key)))
+      end
+      local good, problem = accepts(item)
+      if good == nil then
+        return expected(("a table where %s is %s (not %s)"):format(key, problem, M.describe(item)))
+      end
+      copy[good_key] = good
+    end
+    return copy
+  end
+end
+
+--- A table with known keys.
+function M.record(fields)
+  local names = {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  table.sort(names)
+  return function(value)
+    if type(value) ~= "table" then return expected("a table of " .. table.concat(names, ", ")) end
+    local copy = {}
+    for key, item in next, value do
+      local accepts = fields[key]
+      if not accepts then
+        local near = type(key) == "string" and M.nearest(key, names)
+        return expected(("a table of %s (not %s%s)"):format(table.concat(names, ", "), M.describe(key),
+          near and ("; did you mean '%s'?"):format(near) or ""))
+      end
+      local good, problem = accepts(item)
+      if good == nil then return expected(("a table where %s is %s (not %s)"):format(key, problem, M.describe(item))) end
+      copy[key] = good
+    end
+    return copy
+  end
+end
+
+return M

@@ -1,0 +1,1 @@
+return function(arg) return 0 end

@@ -1,0 +1,337 @@
+--- Recipe -> plan, in a fixed order of steps. Pure but for looking at the system: nothing is made.
+-- @module nslua.compile
+local Error = require "nslua.error"
+local Identity = require "nslua.identity"
+local Plan = require "nslua.plan"
+local entry = require "nslua.entry"
+local fs = require "nslua.fs"
+local schema = require "nslua.schema"
+local sys = require "nslua.sys"
+
+local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
+  -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
+local ALL_CAPABILITIES <const> = (1 << 63) - 1
+local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+local LOCKED_SECUREBITS <const> = {
+  "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
+  "no_cap_ambient_raise", "no_cap_ambient_raise_locked",
+}
+
+--- A mistake that only shows when the fields are seen together.
+local function complain(problems, at, message, ...)
+  problems[#problems + 1] = { at = at, message = message:format(...) }
+end
+
+-- -- namespaces --
+
+local function choose_namespaces(recipe, problems, at)
+  local new, joined = {}, {}
+  local wanted = recipe.namespaces or { listed = {}, named = {}, all = true }
+  for _, kind in ipairs(schema.kinds) do
+    local named = wanted.named[kind]
+    if named == nil then
+      new[kind] = wanted.listed[kind] or wanted.all and kind ~= "time" or nil
+    elseif named == true then
+      new[kind] = true
+    elseif named ~= false then
+      joined[kind] = named
+    end
+  end
+  if recipe.clock then
+    if wanted.named.time == false or joined.time then complain(problems, at, "clock needs a new time namespace") end
+    new.time = true
+  end
+  if recipe.net == "host" then
+    if wanted.named.net or wanted.listed.net then complain(problems, at, "net = \"host\" keeps the caller's network namespace, "
+      .. "but namespaces names a new one") end
+    new.net = nil
+  elseif recipe.net and not new.net then
+    complain(problems, at, "net = \"%s\" needs a new network namespace", recipe.net)
+  end
+  if joined.user and next(new) then
+    complain(problems, at, "a joined user namespace cannot be combined with new namespaces yet")
+  end
+  return new, joined
+end
+
+local function flags_of(new)
+  local list = {}
+  for kind in pairs(new) do list[#list + 1] = kind end
+  return list
+end
+
+-- -- sections --
+
+local function record_joins(plan, joined)
+  for _, kind in ipairs { "user", "cgroup", "ipc", "uts", "net", "pid", "mount", "time" } do
+    local handle = joined[kind]
+    if handle then
+      plan:owner("join namespace " .. kind)
+      if type(handle) == "string" then
+        local opened, message, errno = sys.open(nil, handle, "read")
+        if not opened then
+          return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
+            reason = not errno and message or nil }
+        end
+        handle = opened
+      elseif type(handle) == "table" then
+        handle = handle:ns(kind)
+      end
+      plan.setup:setns(handle, kind)
+    end
+  end
+  return true
+end
+
+local function record_names(plan, recipe, new)
+  if new.uts then
+    plan:owner("hostname " .. plan.hostname)
+    plan.setup:sethostname(plan.hostname)
+    if recipe.domainname then
+      plan:owner("domainname " .. recipe.domainname)
+      plan.setup:setdomainname(recipe.domainname)
+    end
+  end
+  if new.net and recipe.net ~= "none" then
+    plan:owner "loopback interface"
+    plan.setup:interface_up "lo"
+  end
+end
+
+--- Before the ids change: then /proc/self is no more ours.
+local function record_clock(plan, recipe)
+  if not plan.new.time then return end
+  plan:owner "clock"
+  plan.setup:unshare "time"
+  for clock, seconds in pairs(recipe.clock or {}) do plan.setup:timens_offset(clock, seconds) end
+end
+
+local function record_setup(plan, recipe, joined)
+  local ok, err = record_joins(plan, joined)
+  if not ok then return nil, err end
+  plan:owner "user"
+  if plan.identity.new and plan.identity.privileged then plan.setup:await() end
+  record_clock(plan, recipe)
+  plan:owner "user"
+  plan.identity:record(plan.setup)
+  plan.setup:dumpable(0)
+  plan:owner "session"
+  plan.setup:setsid()
+  plan.setup:tolerate("ENOSYS"):session_keyring()
+  record_names(plan, recipe, plan.new)
+  if recipe.init == false and plan.new.pid then
+    plan:owner "PID namespace"
+    plan.setup:fork("pid", plan.detached, nil)
+  end
+  return true
+end
+
+--- One entry, or a function, at its place.
+function Plan:add(item)
+  local outer = self.owners[#self.owners]
+  if type(item) == "function" then
+    self:owner "function in fs"
+    item(self)
+  else
+    self:owner(item)
+    local verb = item.verb
+    if verb.needs and not self.new[verb.needs] then
+      error(Error.misuse { { at = item.at, message = ("fs.%s needs a new namespace: %s"):format(verb.name, verb.needs) } })
+    end
+    if verb.expand then
+      for _, inner in ipairs(verb.expand(item, self)) do
+        if not self.explicit[inner.target] then
+          inner.at = item.at
+          self:add(inner)
+        end
+      end
+    elseif verb.mount then
+      local mount = verb.mount(item, self)
+      self:place(mount, item.target, item.options, verb.own)
+      if verb.after then verb.after(item, self, mount) end
+    else
+      verb.record(item, self)
+    end
+    self.entries[#self.entries + 1] = item
+  end
+  self:owner(outer)
+end
+
+local function is_root(item) return entry.is(item) and (item.verb.target or item.target) == "/" end
+
+local function record_root(plan, list)
+  for _, item in ipairs(list) do
+    if is_root(item) then
+      plan:owner(item)
+      plan.root = item.verb.mount(item, plan)
+      plan.own_root = item.verb.own or false
+      plan.entries[#plan.entries + 1] = item
+      return
+    end
+  end
+  plan:owner "root"
+  plan.root = plan:filesystem("tmpfs", { { "size", "64M" }, { "nr_inodes", "65536" }, { "mode", "755" } },
+    { "nosuid", "nodev" })
+  plan.own_root = true
+end
+
+local function record_files(plan, recipe)
+  if not plan.new.mount then return end
+  local list = recipe.fs or { fs.os() }
+  for _, item in ipairs(list) do
+    if entry.is(item) and item.target then plan.explicit[item.target] = true end
+  end
+  record_root(plan, list)
+  for _, item in ipairs(list) do
+    if not is_root(item) then plan:add(item) end
+  end
+  plan:owner "root"
+  plan:enter()
+  plan:leave()
+end
+
+local function record_steps(plan, recipe)
+  plan.current = plan.steps_
+  for i, step in ipairs(recipe.steps or {}) do
+    plan:owner("step " .. i)
+    step(plan)
+  end
+end
+
+--- The last of the plan before the payload's own operations: privileges go, the stage splits.
+local function record_drop(plan, recipe, capabilities)
+  local steps = plan.steps_
+  plan:owner "privileges"
+  if plan.identity.new or plan.identity.privileged then
+    steps:bounding(capabilities)
+    steps:ambient(0)
+  end
+  if recipe.no_new_privs ~= false then steps:no_new_privs() end
+  if recipe.init == false and plan.new.pid then return end
+  local children
+  plan:owner "reaper"
+  if not plan.new.pid then
+    steps:child_subreaper(1)
+    children = plan.children
+  end
+  steps:fork({}, plan.detached, children)
+end
+
+local function capability_mask(caps)
+  if caps == "all" then return ALL_CAPABILITIES & ((1 << sys.capability_count()) - 1) end
+  local mask = 0
+  for _, number in ipairs(caps or {}) do mask = mask | 1 << number end
+  return mask
+end
+
+--- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
+--- it for good.
+local function record_capabilities(section, plan, capabilities)
+  if not (plan.identity.new or plan.identity.privileged) then return end
+  section:capset(capabilities | 1 << 8, capabilities | 1 << 8, capabilities)
+  section:ambient(capabilities)
+  section:securebits(LOCKED_SECUREBITS)
+  section:capset(capabilities, capabilities, capabilities)
+end
+
+-- -- the whole --
+
+local function complain_about_files(recipe, new, problems, at)
+  local seen = {}
+  if recipe.fs and #recipe.fs > 0 and not new.mount then
+    complain(problems, at, "fs needs a new mount namespace")
+  end
+  for _, item in ipairs(recipe.fs or {}) do
+    if entry.is(item) then
+      if item.problem then complain(problems, item.at, "%s", item.problem) end
+      local target = item.verb.target or item.target
+      if target and seen[target] then
+        complain(problems, item.at, "fs.%s: the target %s is already taken by %s", item.verb.name, target,
+          tostring(seen[target]))
+      end
+      if target then seen[target] = item end
+    end
+  end
+end
+
+--- What is said only of the fields together: mistakes go into `problems`.
+-- @return the namespaces that are new, those that are joined
+local function check_together(recipe, problems, at)
+  local new, joined = choose_namespaces(recipe, problems, at)
+  complain_about_files(recipe, new, problems, at)
+  if (recipe.hostname or recipe.domainname) and not new.uts then
+    complain(problems, at, "hostname and domainname need a new UTS namespace")
+  end
+  if recipe.init == false and not new.pid then
+    complain(problems, at, "init = false needs a new PID namespace")
+  end
+  return new, joined
+end
+
+local function default_environment(plan, recipe)
+  local env = {
+    PATH = DEFAULT_PATH, HOME = plan.home or "/", LANG = "C.UTF-8", TERM = os.getenv "TERM" or "dumb",
+  }
+  for _, name in ipairs(recipe.env and recipe.env.inherit or {}) do env[name] = os.getenv(name) end
+  for name, value in pairs(recipe.env or {}) do
+    if name ~= "inherit" then env[name] = value or nil end
+  end
+  return env
+end
+
+--- Registers that every run fills, and the fd of the children file where there is no PID namespace.
+local function reserve_registers(plan)
+  plan.streams = { plan.first:register(), plan.first:register(), plan.first:register() }
+  if not plan.new.pid then
+    plan:owner "reaper"
+    plan.children = plan.setup:open(nil, "/proc/thread-self/children", "read")
+  end
+end
+
+local function new_plan(recipe, new, identity)
+  local plan = Plan.new {
+    new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
+    hostname = new.uts and (recipe.hostname or "sandbox") or nil, explicit = {}, entries = {},
+    detached = recipe.lifetime == "detached" and 1 or 0,
+  }
+  return plan
+end
+
+--- Compiles a checked recipe.
+-- @return what a run needs; or nil and an error
+local function compile(recipe, at)
+  local problems = {}
+  local new, joined = check_together(recipe, problems, at)
+  local identity, problem = Identity.of(recipe.user, new.user or false)
+  if not identity then complain(problems, at, "%s", problem) end
+  if #problems > 0 then return nil, Error.misuse(problems) end
+
+  local plan = new_plan(recipe, new, identity)
+  reserve_registers(plan)
+  local ok, err = record_setup(plan, recipe, joined)
+  if not ok then return nil, err end
+  record_files(plan, recipe)
+  record_steps(plan, recipe)
+  local capabilities = capability_mask(recipe.caps)
+  record_drop(plan, recipe, capabilities)
+
+  local kinds = {}
+  for kind in pairs(new) do
+    if kind ~= "time" and not (kind == "pid" and recipe.init == false) then kinds[#kinds + 1] = kind end
+  end
+  local apart = identity.new and identity.privileged
+  local operations, sources = plan:bytes(apart)
+  local keep = identity.new and CAPABILITIES_OF_STAGE | capabilities or 0
+  return {
+    plan = plan, operations = operations, sources = sources, owners = plan.owners,
+    registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
+    namespaces = kinds, new = new, joined = joined, capabilities = keep, keep = capabilities,
+    uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
+    identity = identity, entries = plan.entries,
+    env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
+    own_pids = new.pid and true or false, recipe = recipe, hostname = plan.hostname,
+    record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
+  }
+end
+
+return { compile = compile, check_together = check_together, flags_of = flags_of }

@@ -1,0 +1,97 @@
+--- An entry of `fs`: a verb with its arguments, immutable, with the line it was written on.
+-- @module nslua.entry
+local check = require "nslua.check"
+
+local Entry = { __name = "nslua.entry" }
+Entry.__index = Entry
+function Entry:__tostring() return self.verb.summary(self) end
+
+local M = {}
+
+--- Where the function at `level` was called: "build.lua:7", or nil when the frame is lost.
+function M.location(level)
+  local info = debug.getinfo(level + 1, "Sl")
+  if not info or info.currentline < 0 then return nil end
+  return info.short_src .. ":" .. info.currentline
+end
+
+local function read_parameters(entry, verb, ...)
+  local given = select("#", ...)
+  local values = { ... }
+  local count = #verb.parameters
+  local options = values[count + 1]
+  -- Options may come in the place of the parameters that have a default: fs.ro("/usr", { … }).
+  if type(values[given]) == "table" and given <= count and given > 0 and verb.options
+    and not (verb.parameters[given].table) then
+    options = values[given]
+    values[given] = nil
+  end
+  if given > count + 1 then entry.problem = verb.name .. " takes at most " .. count .. " arguments and options" end
+  for i, parameter in ipairs(verb.parameters) do
+    local value = values[i]
+    if value == nil and parameter.default then value = parameter.default(entry) end
+    local good, expected = parameter.type(value)
+    if good == nil then
+      entry.problem = ("fs.%s: %s must be %s (got %s)"):format(verb.name, parameter.name, expected,
+        check.describe(value))
+      return
+    end
+    entry[parameter.name] = good
+  end
+  entry.options = {}
+  if options ~= nil then
+    local good, expected = verb.options(options)
+    if not good then
+      entry.problem = ("fs.%s: options must be %s"):format(verb.name, expected)
+      return
+    end
+    entry.options = good
+  end
+end
+
+--- A constructor for a verb. Mistakes are kept in the entry: sandbox{} reports all at once.
+function M.constructor(verb)
+  verb.options = verb.options and check.record(verb.options) or check.record {}
+  return function(...)
+    local entry = { verb = verb, at = M.location(2) }
+    read_parameters(entry, verb, ...)
+    return setmetatable(entry, Entry)
+  end
+end
+
+function M.is(value) return getmetatable(value) == Entry end
+
+local MAX_DEPTH <const>, MAX_ENTRIES <const> = 8, 20000
+
+local function flatten(value, into, depth)
+  if depth > MAX_DEPTH then return "a list of entries nested at most 8 deep (is it cyclic?)" end
+  for i = 1, rawlen(value) do
+    local item = rawget(value, i)
+    if #into >= MAX_ENTRIES then return ("a list of at most %d entries"):format(MAX_ENTRIES) end
+    if M.is(item) or type(item) == "function" then
+      into[#into + 1] = item
+    elseif type(item) == "table" and getmetatable(item) == nil then
+      local problem = flatten(item, into, depth + 1)
+      if problem then return problem end
+    else
+      return ("a list of fs verbs and functions (entry %d is %s)"):format(i, check.describe(item))
+    end
+  end
+  for key in next, value do
+    if math.type(key) ~= "integer" then
+      return ("a list of fs verbs and functions (it has the key %s)"):format(check.describe(key))
+    end
+  end
+end
+
+--- The type of the field `fs`: entries, functions, lists of them.
+function M.list(value)
+  if M.is(value) then return nil, "a list: { " .. "fs." .. value.verb.name .. "(…) }" end
+  if type(value) ~= "table" then return nil, "a list of fs verbs and functions" end
+  local list = {}
+  local problem = flatten(value, list, 1)
+  if problem then return nil, problem end
+  return list
+end
+
+return M

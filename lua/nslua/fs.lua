@@ -1,0 +1,312 @@
+--- The verbs of `fs`. Source first, then target, as mount(8).
+--
+-- A verb is a row: `parameters` and `options` (types of nslua.check), `summary` (its words in errors
+-- and explain), and one of: `mount` (records the making of a detached mount, which is then attached
+-- at the target; `after` may follow), `record` (records what it does in the tree), or `expand`
+-- (gives other entries).
+-- @module nslua.fs
+local check = require "nslua.check"
+local entry = require "nslua.entry"
+local sys = require "nslua.sys"
+
+local verbs, fs = {}, {}
+
+local source = { name = "source", type = check.source }
+local target = { name = "target", type = check.target }
+local function target_like_source(e) return e.source end
+local function at(path) return { name = "target", type = check.target, default = function() return path end } end
+
+local bind_parameters = { source, { name = "target", type = check.target, default = target_like_source } }
+local bind_options = {
+  optional = check.boolean, create = check.boolean, exec = check.boolean, idmap = check.boolean,
+}
+
+local function bind_summary(e) return ("bind %s on %s"):format(e.source, e.target) end
+
+--- Records a detached clone of the tree at e.source, with these attributes, on it and all below it
+--- at once.
+local function clone_tree(e, plan, attributes)
+  local sources = plan.sources
+  if e.options.optional then sources:optional("ENOENT", "ENOTDIR") end
+  local tree = sources:open_tree(nil, e.source, { "clone", "recursive" })
+  if e.options.exec == false then attributes[#attributes + 1] = "noexec" end
+  local idmap
+  if e.verb.writable and e.options.idmap ~= false then idmap = plan:idmap(e.source) end
+  if idmap then attributes[#attributes + 1] = "idmap" end
+  sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive", idmap)
+  return tree
+end
+
+verbs.ro = {
+  parameters = bind_parameters, options = bind_options, summary = bind_summary, flags = "ro",
+  doc = "Shares a directory or file of the host, read-only with everything mounted below it.",
+  mount = function(e, plan) return clone_tree(e, plan, { "ro", "nosuid", "nodev" }) end,
+}
+
+verbs.rw = {
+  parameters = bind_parameters, options = bind_options, summary = bind_summary, flags = "rw", writable = true,
+  doc = "The same, writable. For root, what its owner owns belongs to the sandbox's user inside.",
+  mount = function(e, plan) return clone_tree(e, plan, { "nosuid", "nodev" }) end,
+}
+
+verbs.device = {
+  parameters = bind_parameters, options = { optional = check.boolean, create = check.boolean },
+  summary = function(e) return ("device %s on %s"):format(e.source, e.target) end, flags = "rw,dev",
+  doc = "Shares a device node of the host.",
+  mount = function(e, plan)
+    local sources = plan.sources
+    if e.options.optional then sources:optional("ENOENT", "ENOTDIR") end
+    local node = sources:open_tree(nil, e.source, "clone")
+    local number = e.number or {}
+    sources:expect_device(node, number[1] and "char", number[1], number[2])
+    sources:mount_setattr(node, nil, { "nosuid", "noexec" }, nil, "private")
+    return node
+  end,
+}
+
+verbs.image = {
+  parameters = { source }, options = { optional = check.boolean },
+  summary = function(e) return "image " .. e.source end, flags = "ro", target = "/",
+  doc = "A directory as the root, read-only.",
+  mount = function(e, plan) return clone_tree(e, plan, { "ro", "nosuid", "nodev" }) end,
+}
+
+verbs.host = {
+  parameters = {}, options = {}, summary = function() return "host /" end, flags = "as the host", target = "/",
+  doc = "The host's whole tree, as it is.",
+  mount = function(_, plan)
+    local tree = plan.sources:open_tree(nil, "/", { "clone", "recursive" })
+    plan.sources:mount_setattr(tree, nil, { "nosuid" }, nil, "private", "recursive")
+    return tree
+  end,
+}
+
+-- -- file systems of the kernel --
+
+local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
+
+local function record_tmpfs(plan, options)
+  return plan:filesystem("tmpfs", {
+    { "size", ("%d"):format(options.size or TMPFS_SIZE) },
+    { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) },
+    { "mode", ("%o"):format(options.mode or 493) },
+  }, { "nosuid", "nodev", options.exec == false and "noexec" or 0 })
+end
+
+verbs.tmpfs = {
+  parameters = { target },
+  options = { size = check.size, inodes = check.count, mode = check.mode, exec = check.boolean, create = check.boolean },
+  summary = function(e) return "tmpfs on " .. e.target end, own = true, flags = "rw",
+  doc = "An empty file system in memory, of at most `size` (default 256M) and `inodes` (65536).",
+  mount = function(e, plan) return record_tmpfs(plan, e.options) end,
+}
+
+-- What a process can do no good with, and what tells of the host (security rule 27).
+local PROC_READ_ONLY <const> = { "sys", "sysrq-trigger", "irq", "bus", "fs" }
+local PROC_MASKED <const> = {
+  "kcore", "kmsg", "keys", "kallsyms", "timer_list", "iomem", "ioports", "config.gz", "latency_stats",
+  "sched_debug", "scsi", "acpi", "firmware",
+}
+
+--- Covers a part of a mount of ours by a read-only clone of itself.
+local function make_read_only(plan, path)
+  local tree = plan.tree
+  local part = tree:tolerate("ENOENT"):open(plan.root, path, "path")
+  local clone = tree:open_tree(part, nil, "clone")
+  tree:mount_setattr(clone, nil, { "ro", "nosuid", "nodev", "noexec" }, nil, "private")
+  tree:move_mount(clone, part)
+end
+
+verbs.proc = {
+  parameters = { at "/proc" },
+  options = { full = check.boolean, subset = check.one_of { "pid" }, create = check.boolean,
+    hidepid = check.one_of { "off", "noaccess", "invisible", "ptraceable" } },
+  summary = function(e) return "proc on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "pid",
+  doc = "The processes of the sandbox. What concerns the whole machine is read-only or masked, unless "
+    .. "`full`; `subset = \"pid\"` leaves it out.",
+  mount = function(e, plan)
+    return plan:filesystem("proc", {
+      { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
+    }, { "nosuid", "nodev", "noexec" })
+  end,
+  after = function(e, plan)
+    if e.options.full or e.options.subset then return end
+    for _, name in ipairs(PROC_READ_ONLY) do make_read_only(plan, e.target .. "/" .. name) end
+    local masks = plan:masks()
+    for _, name in ipairs(PROC_MASKED) do
+      plan.tree:tolerate("ENOENT"):mask(masks, plan.root, e.target .. "/" .. name)
+    end
+  end,
+}
+
+verbs.sys = {
+  parameters = { at "/sys" }, options = { create = check.boolean },
+  summary = function(e) return "sysfs on " .. e.target end, flags = "ro",
+  doc = "The kernel's objects, read-only; with a new network namespace only its own interfaces.",
+  mount = function(_, plan)
+    local attributes = { "ro", "nosuid", "nodev", "noexec" }
+    if plan.new.net then return plan:filesystem("sysfs", {}, attributes) end
+    local tree = plan.sources:open_tree(nil, "/sys", { "clone", "recursive" })
+    plan.sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive")
+    return tree
+  end,
+}
+
+verbs.mqueue = {
+  parameters = { at "/dev/mqueue" }, options = { create = check.boolean },
+  summary = function(e) return "mqueue on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "ipc",
+  doc = "The POSIX message queues of the sandbox.",
+  mount = function(_, plan) return plan:filesystem("mqueue", {}, { "nosuid", "nodev", "noexec" }) end,
+}
+
+local NODES <const> = {
+  null = { 1, 3 }, zero = { 1, 5 }, full = { 1, 7 }, random = { 1, 8 }, urandom = { 1, 9 }, tty = { 5, 0 },
+}
+local NODE_NAMES <const> = { "null", "zero", "full", "random", "urandom", "tty" }
+local DEV_LINKS <const> = {
+  { "fd", "/proc/self/fd" }, { "stdin", "/proc/self/fd/0" }, { "stdout", "/proc/self/fd/1" },
+  { "stderr", "/proc/self/fd/2" }, { "ptmx", "pts/ptmx" },
+}
+
+verbs.dev = {
+  parameters = { at "/dev" }, options = { create = check.boolean },
+  summary = function(e) return "dev on " .. e.target end, own = true, flags = "nosuid,noexec",
+  doc = "null, zero, full, random, urandom, tty, fd and stdio links, an own pts and shm.",
+  mount = function(_, plan) return record_tmpfs(plan, { size = 1 << 20, inodes = 256, exec = false }) end,
+  after = function(e, plan, register)
+    for _, name in ipairs(NODE_NAMES) do
+      local node = fs.device("/dev/" .. name, e.target .. "/" .. name)
+      node.number = NODES[name]
+      plan:add(node)
+    end
+    for _, link in ipairs(DEV_LINKS) do plan:add(fs.symlink(link[2], e.target .. "/" .. link[1])) end
+    local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
+      { "nosuid", "noexec" })
+    plan:place(pts, e.target .. "/pts")
+    plan:add(fs.tmpfs(e.target .. "/shm", { size = 64 << 20, mode = 1023, exec = false }))
+    plan:seal(register)
+  end,
+}
+
+-- -- single files --
+
+verbs.file = {
+  parameters = { target, { name = "content", type = function(value)
+    if type(value) == "string" then return value end
+    return nil, "a string"
+  end } },
+  options = { mode = check.mode, create = check.boolean },
+  summary = function(e) return "file " .. e.target end, flags = "ro",
+  doc = "A file with this content, in memory, of mode 0444 unless `mode` says otherwise.",
+  record = function(e, plan)
+    local path, parents, own = plan:resolve(e.target, e.options.create)
+    local mode = e.options.mode or 292
+    if own then
+      plan.tree:write_file(plan.root, path, e.content, mode, parents)
+    else
+      plan:place(plan:stored_file(e.content, mode), e.target, e.options)
+    end
+  end,
+}
+
+verbs.dir = {
+  parameters = { target }, options = { mode = check.mode, create = check.boolean },
+  summary = function(e) return "directory " .. e.target end,
+  doc = "A directory, of mode 0755 unless `mode` says otherwise; its parents are made too.",
+  record = function(e, plan)
+    local path, parents = plan:resolve(e.target, e.options.create)
+    plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents)
+  end,
+}
+
+verbs.symlink = {
+  parameters = { { name = "link", type = check.text }, target }, options = { create = check.boolean },
+  summary = function(e) return ("symlink %s to %s"):format(e.target, e.link) end,
+  doc = "A symbolic link: first what it leads to, then where it is.",
+  record = function(e, plan)
+    local path, parents, own = plan:resolve(e.target, e.options.create)
+    plan.tree:symlink(e.link, plan.root, path, parents)
+    if own then plan:declare_link(path, e.link) end
+  end,
+}
+
+verbs.mask = {
+  parameters = { target }, options = { optional = check.boolean },
+  summary = function(e) return "mask " .. e.target end, flags = "empty",
+  doc = "Covers a file or directory by an empty one that nobody can read or change.",
+  record = function(e, plan)
+    local path = plan:resolve(e.target)
+    local masks = plan:masks()
+    if e.options.optional then plan.tree:optional("ENOENT", "ENOTDIR") end
+    plan.tree:mask(masks, plan.root, path)
+  end,
+}
+
+-- -- the running system --
+
+-- Of /etc only what programs need to start and look things up; nothing that is anybody's data.
+local ETC <const> = {
+  "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ssl/certs",
+  "/etc/ssl/openssl.cnf", "/etc/ca-certificates.conf", "/etc/pki/tls/certs", "/etc/services",
+  "/etc/protocols", "/etc/mime.types",
+}
+local TOP <const> = { "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32" }
+
+local NSSWITCH <const> = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+
+--- /etc/localtime is a link into /usr on most systems, a file on some.
+local function add_localtime(list)
+  local link = sys.readlink "/etc/localtime"
+  if link then list[#list + 1] = fs.symlink(link, "/etc/localtime")
+  elseif sys.stat "/etc/localtime" then list[#list + 1] = fs.ro "/etc/localtime" end
+end
+
+local function add_programs(list)
+  list[#list + 1] = fs.ro "/usr"
+  for _, directory in ipairs(TOP) do
+    local link = sys.readlink(directory)
+    if link then list[#list + 1] = fs.symlink(link, directory)
+    elseif sys.lstat(directory) then list[#list + 1] = fs.ro(directory) end
+  end
+end
+
+local function add_etc(list, plan)
+  for _, path in ipairs(ETC) do
+    if sys.stat(path) then list[#list + 1] = fs.ro(path, { optional = true }) end
+  end
+  add_localtime(list)
+  local host = plan.hostname and (" " .. plan.hostname) or ""
+  list[#list + 1] = fs.file("/etc/passwd", plan.identity:passwd())
+  list[#list + 1] = fs.file("/etc/group", plan.identity:group())
+  list[#list + 1] = fs.file("/etc/hosts", "127.0.0.1 localhost" .. host .. "\n::1 localhost" .. host .. "\n")
+  list[#list + 1] = fs.file("/etc/nsswitch.conf", NSSWITCH)
+  if plan.net == "host" then list[#list + 1] = fs.ro("/etc/resolv.conf", { optional = true }) end
+end
+
+verbs.os = {
+  parameters = {}, options = {}, summary = function() return "os" end,
+  doc = "The running system's programs and libraries, read-only; of /etc only what programs need, with "
+    .. "the sandbox's own users; /proc, /dev, private /tmp and /run, an empty home. Nothing of anybody's data.",
+  expand = function(_, plan)
+    local list = {}
+    add_programs(list)
+    add_etc(list, plan)
+    if plan.new.pid then list[#list + 1] = fs.proc() end
+    list[#list + 1] = fs.dev()
+    list[#list + 1] = fs.tmpfs("/tmp", { mode = 1023 })
+    list[#list + 1] = fs.tmpfs("/run", { size = 16 << 20, inodes = 4096 })
+    list[#list + 1] = fs.symlink("../tmp", "/var/tmp")
+    list[#list + 1] = fs.symlink("../run", "/var/run")
+    list[#list + 1] = fs.tmpfs(plan.identity.home, { mode = 448 })
+    plan.home = plan.identity.home
+    return list
+  end,
+}
+
+for name, verb in pairs(verbs) do
+  verb.name = name
+  fs[name] = entry.constructor(verb)
+end
+
+--- The rows, for the reference; not a verb.
+return setmetatable(fs, { __index = { verbs = verbs } })

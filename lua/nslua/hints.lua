@@ -1,0 +1,133 @@
+--- What to do about a failure whose usual cause is known: op and errno -> a sentence, or a function
+-- of the failure { op=, errno=, code=, path=, step= } that may look at the system first.
+-- @module nslua.hints
+
+local function read(path)
+  local file = io.open(path)
+  if not file then return nil end
+  local text = file:read "l"
+  file:close()
+  return text
+end
+
+local function is(path, value) return read(path) == value end
+
+local function user_namespaces_refused()
+  if is("/proc/sys/kernel/unprivileged_userns_clone", "0") then
+    return "unprivileged user namespaces are forbidden; see sysctl kernel.unprivileged_userns_clone"
+  end
+  if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") then
+    return "unprivileged user namespaces are restricted by AppArmor;\n"
+      .. "  see sysctl kernel.apparmor_restrict_unprivileged_userns"
+  end
+  if is("/proc/sys/user/max_user_namespaces", "0") then
+    return "user namespaces are forbidden; see sysctl user.max_user_namespaces"
+  end
+end
+
+local function namespaces_refused()
+  return user_namespaces_refused()
+    or "the caller may not make these namespaces: an ordinary user needs a user namespace with them, "
+    .. "and\n  a chroot or a security module (container, seccomp) can forbid that too"
+end
+
+local function namespaces_exhausted()
+  for _, kind in ipairs { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time" } do
+    if is("/proc/sys/user/max_" .. kind .. "_namespaces", "0") then
+      return ("see sysctl user.max_%s_namespaces, which is 0"):format(kind)
+    end
+  end
+  return "too many namespaces exist or they are nested too deeply; "
+    .. "see the sysctls user.max_*_namespaces"
+end
+
+local too_old = "this kernel lacks the call or the option; nslua needs Linux 5.12 or newer"
+
+local function map_refused()
+  return user_namespaces_refused()
+    or "an ordinary user can map the own uid and gid only, one line of count 1; root can map any"
+end
+
+local proc_masked = "something covers parts of the caller's own /proc (a container's masks), so the "
+  .. "kernel\n  refuses a fresh one in a user namespace"
+
+local H = {
+  clone3 = {
+    EPERM = namespaces_refused, EACCES = namespaces_refused,
+    ENOSPC = namespaces_exhausted, EUSERS = namespaces_exhausted,
+    EINVAL = "this kernel lacks one of the namespaces, or the call; nslua needs Linux 5.12 or newer",
+    ENOSYS = too_old,
+    EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)",
+  },
+  unshare = { EPERM = namespaces_refused, ENOSPC = namespaces_exhausted, EINVAL = too_old },
+  fork = {
+    EPERM = namespaces_refused, ENOSPC = namespaces_exhausted,
+    EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)",
+  },
+  uid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
+  gid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
+  deny_setgroups = { EPERM = map_refused, EACCES = map_refused },
+  ["execveat of the stage"] = {
+    EACCES = "a memfd may not be executed here; see sysctl vm.memfd_noexec",
+    EPERM = "a memfd may not be executed here; see sysctl vm.memfd_noexec",
+  },
+  ["memfd_create of the stage"] = { EACCES = "see sysctl vm.memfd_noexec" },
+  ["fds of the stage"] = { EBADF = "the limit on open files is too low (ulimit -n)" },
+  mount_setattr = {
+    ENOSYS = too_old,
+    EINVAL = function(failure)
+      if failure.idmapped then
+        return "this file system cannot be idmapped, which is how root's writable binds are shared "
+          .. "with the\n  sandbox's own user; { idmap = false } shares it with the ids as they are"
+      end
+    end,
+    EPERM = "the host mounted it with more restrictions than are asked for here",
+  },
+  fsmount = { EPERM = proc_masked, ENOSYS = too_old },
+  fsconfig = { EPERM = proc_masked },
+  open_tree = {
+    ENOENT = "the source does not exist; { optional = true } skips it then",
+    EINVAL = "the source cannot be cloned: it is not mounted in the caller's mount namespace",
+    EACCES = "the caller may not reach the source",
+    ENOSYS = too_old,
+  },
+  attach = {
+    ENOENT = "the mount point does not exist in what is mounted there, and nothing is created in "
+      .. "it unasked:\n  make it there, or say { create = true }",
+    ELOOP = "a symbolic link of a foreign tree is never followed",
+    ENOTDIR = "a file is mounted on a file, a directory on a directory",
+    EROFS = "the mount point would have to be made in a read-only tree",
+  },
+  mask = { ENOENT = "there is nothing to mask; { optional = true } skips it then" },
+  execve = {
+    ENOENT = function(failure)
+      if failure.detail == 1 then
+        return "the file is there, but its interpreter (ELF loader or #! line) is not in the sandbox"
+      end
+      return failure.path and failure.path:find "/" and "there is no such file in the sandbox"
+        or "the command is not found in the sandbox's PATH"
+    end,
+    ENOEXEC = "the file is no program for this machine, or a script without a #! line",
+    ELOOP = "a command may not be reached through /proc/*/fd, /proc/self/exe or the like",
+    EACCES = "the file is not executable for the sandbox's user, or on a noexec mount",
+  },
+  chdir = {
+    ENOENT = "the directory does not exist in the sandbox",
+    ELOOP = "a directory may not be reached through /proc/*/fd, /proc/*/cwd or the like",
+  },
+  expect_device = { ENODEV = "it is not the device that it should be" },
+  setgroups = { EPERM = "setgroups is denied in this user namespace" },
+}
+
+local M = {}
+
+--- The hint for a failure, or nil.
+function M.of(failure)
+  local of_op = H[failure.op]
+  local hint = of_op and of_op[failure.code]
+  if type(hint) == "function" then return hint(failure) end
+  if not hint and failure.code == "EMFILE" then return "the limit on open files is reached (ulimit -n)" end
+  return hint
+end
+
+return M

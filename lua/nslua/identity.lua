@@ -1,0 +1,120 @@
+--- Who the payload is: ids inside, ids outside, maps. Host id 0 is never mapped by a default.
+-- @module nslua.identity
+local sys = require "nslua.sys"
+
+local Identity = {}
+Identity.__index = Identity
+
+local CAP_SETGID <const>, CAP_SETUID <const>, CAP_SYS_ADMIN <const> = 6, 7, 21
+local DEFAULT_ID <const> = 1000
+
+-- Ids that no login, container manager or subordinate range uses; below 2^31, as some tools want it.
+local PRIVATE_FIRST <const>, PRIVATE_LAST <const> = 1879048192, 2147352575
+local IDS_PER_PROCESS <const> = 64
+local boxes_made = 0
+
+local function has(capabilities, number) return capabilities >> number & 1 == 1 end
+
+--- The ids of the caller's own user namespace, as { first, count } of each line.
+local function mapped_ranges(kind)
+  local ranges = {}
+  local file = io.open("/proc/self/" .. kind .. "_map")
+  if not file then return ranges end
+  for line in file:lines() do
+    local first, _, count = line:match "^%s*(%d+)%s+(%d+)%s+(%d+)"
+    ranges[#ranges + 1] = { math.tointeger(first), math.tointeger(count) }
+  end
+  file:close()
+  return ranges
+end
+
+--- An id of the private range that this process has for itself, or where that is not mapped (we are
+--- root in a container) the highest that is. nil when there is none but 0.
+local function private_id(kind, pid)
+  boxes_made = boxes_made + 1
+  local span = PRIVATE_LAST - PRIVATE_FIRST + 1
+  local id = PRIVATE_FIRST + (pid * IDS_PER_PROCESS + boxes_made % IDS_PER_PROCESS) % span
+  local highest = 0
+  for _, range in ipairs(mapped_ranges(kind)) do
+    if id >= range[1] and id < range[1] + range[2] then return id end
+    highest = math.max(highest, range[1] + range[2] - 1)
+  end
+  return highest > 0 and highest or nil
+end
+
+local function own_line(inside, outside) return ("%d %d 1"):format(inside, outside) end
+
+local function map_text(map)
+  local lines = {}
+  for i, line in ipairs(map) do lines[i] = ("%d %d %d"):format(line[1], line[2], line[3]) end
+  return table.concat(lines, "\n")
+end
+
+--- @return the identity, or nil and a problem
+-- @param user the field
+-- @param new whether there is a new user namespace
+function Identity.of(user, new)
+  local caller = sys.identity()
+  local privileged = caller.uid == 0 and has(caller.capabilities, CAP_SETUID)
+    and has(caller.capabilities, CAP_SETGID) and has(caller.capabilities, CAP_SYS_ADMIN)
+  local self = setmetatable({ caller = caller, privileged = privileged, new = new }, Identity)
+  if not new then
+    if user then return nil, "user needs a new user namespace (namespaces.user)" end
+    self.uid, self.gid = caller.uid, caller.gid
+    self.home = "/root"
+    if self.uid ~= 0 then self.home = "/home/sandbox" end
+    return self
+  end
+  local wanted = type(user) == "table" and user or {}
+  local inside = user == "root" and 0 or nil
+  self.uid = wanted.uid or inside or (privileged and DEFAULT_ID or caller.uid)
+  self.gid = wanted.gid or inside or (privileged and DEFAULT_ID or caller.gid)
+  self.groups = wanted.groups
+  self.host_uid, self.host_gid = caller.uid, caller.gid
+  if privileged then
+    self.host_uid, self.host_gid = private_id("uid", caller.pid), private_id("gid", caller.pid)
+  end
+  if not wanted.uid_map and not self.host_uid or not wanted.gid_map and not self.host_gid then
+    return nil, "no unprivileged id is mapped in the caller's user namespace; say which with user.uid_map"
+  end
+  self.uid_map = wanted.uid_map and map_text(wanted.uid_map) or own_line(self.uid, self.host_uid)
+  self.gid_map = wanted.gid_map and map_text(wanted.gid_map) or own_line(self.gid, self.host_gid)
+  self.home = self.uid == 0 and "/root" or "/home/sandbox"
+  return self
+end
+
+--- Records taking on the identity: the maps (unless a privileged maker has written them), groups, ids.
+function Identity:record(plan)
+  if not self.new then return end
+  if self.privileged then
+    plan:setgroups(self.groups or {})
+  else
+    plan:deny_setgroups(0)
+    plan:gid_map(0, self.gid_map)
+    plan:uid_map(0, self.uid_map)
+  end
+  plan:setresgid(self.gid, self.gid, self.gid)
+  plan:setresuid(self.uid, self.uid, self.uid)
+end
+
+--- The map of an idmapped mount that gives what `owner` owns to the sandbox's user.
+function Identity:idmap(owner_uid, owner_gid)
+  return own_line(owner_uid, self.host_uid), own_line(owner_gid, self.host_gid)
+end
+
+local function lines_with_own(lines, id, own)
+  if id ~= 0 and id ~= 65534 then lines[#lines + 1] = own end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- /etc/passwd and /etc/group of the sandbox.
+function Identity:passwd()
+  return lines_with_own({ "root:x:0:0:root:/root:/bin/sh", "nobody:x:65534:65534:nobody:/:/bin/false" },
+    self.uid, ("sandbox:x:%d:%d:sandbox:%s:/bin/sh"):format(self.uid, self.gid, self.home))
+end
+
+function Identity:group()
+  return lines_with_own({ "root:x:0:", "nogroup:x:65534:" }, self.gid, ("sandbox:x:%d:"):format(self.gid))
+end
+
+return Identity

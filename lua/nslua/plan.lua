@@ -1,0 +1,200 @@
+--- The plan that a recipe compiles to: sections of operations, and what the verbs share. This is what
+-- a function in `fs` or `steps` is called with: every primitive of nslua.sys is a method that records
+-- it at the current place, and the methods below build on them.
+--
+-- Sections run in this order: setup (ids, names), sources (clones of the host's trees; by the maker
+-- where only that may open them), mounts (new file systems), root (the new root, entered), tree
+-- (everything in it), seals (the old root gone, read-only what has to be), steps.
+-- @classmod nslua.plan
+-- @field root register of the root directory
+-- @field new set of the namespaces that are new
+-- @field identity nslua.identity
+local sys = require "nslua.sys"
+
+local SECTIONS <const> = { "setup", "sources", "mounts", "entry", "tree", "seals", "steps_" }
+
+local Plan = { __name = "nslua.plan" }
+
+--- Methods first; then the primitives, at the current place.
+function Plan.__index(self, key)
+  local method = Plan[key]
+  if method ~= nil then return method end
+  local current = rawget(self, "current")
+  local primitive = type(key) == "string" and current and current[key]
+  if not primitive then return nil end
+  return function(plan, ...)
+    local result = primitive(plan.current, ...)
+    return result ~= plan.current and result or plan
+  end
+end
+
+function Plan.new(fields)
+  local self = setmetatable(fields, Plan)
+  local first = sys.plan()
+  self.first = first
+  for _, name in ipairs(SECTIONS) do self[name] = name == "setup" and first or first:section() end
+  self.current = self.tree
+  self.owners = {}    -- who recorded an operation, by its note
+  self.mounted = {}   -- target -> whether what is mounted there is ours
+  self.links = {}     -- our own symbolic links
+  self.idmaps = {}    -- { register=, uid_map=, gid_map= }
+  return self
+end
+
+--- From here on operations belong to this owner (an entry, or words).
+function Plan:owner(owner)
+  self.owners[#self.owners + 1] = owner
+  self.first:note(#self.owners)
+end
+
+--- The bytes of all sections; those of `sources` apart when the maker is to run them.
+function Plan:bytes(apart)
+  local parts = {}
+  for _, name in ipairs(SECTIONS) do
+    if not (apart and name == "sources") then parts[#parts + 1] = self[name]:bytes() end
+  end
+  return table.concat(parts), apart and self.sources:bytes() or nil
+end
+
+-- -- paths --
+
+local function parent_of(path) return path:match "^(.+)/[^/]*$" end
+
+--- The path with our own links in it followed.
+local function follow(self, path)
+  local links = self.links
+  if not next(links) then return path end
+  for _ = 1, 40 do
+    local at, rest = "", nil
+    for component, position in path:gmatch "/([^/]+)()" do
+      at = at .. "/" .. component
+      if links[at] then
+        rest = path:sub(position)
+        break
+      end
+    end
+    if not rest then return path end
+    local link = links[at]
+    local base = link:sub(1, 1) == "/" and "" or parent_of(at) or ""
+    local components = {}
+    for component in (base .. "/" .. link .. rest):gmatch "[^/]+" do
+      if component == ".." then components[#components] = nil
+      elseif component ~= "." then components[#components + 1] = component end
+    end
+    path = "/" .. table.concat(components, "/")
+  end
+  error("too many levels of symbolic links: " .. path, 0)
+end
+
+--- Where a target really is: its path, the mode that missing directories are made with (nil: not made,
+--- it is in a foreign tree), and whether it is in a file system of ours.
+function Plan:resolve(target, create)
+  local path = follow(self, target)
+  local own = self.own_root
+  local at = parent_of(path)
+  while at do
+    if self.mounted[at] ~= nil then
+      own = self.mounted[at]
+      break
+    end
+    at = parent_of(at)
+  end
+  return path, (own or create) and 493 or nil, own
+end
+
+--- Notes a symbolic link in a file system of ours, for targets behind it.
+function Plan:declare_link(path, link) self.links[path] = link end
+
+-- -- mounts --
+
+--- Records making a file system: a register of the detached mount.
+-- @param parameters list of { key, value }, a missing value for a flag; false entries are left out
+function Plan:filesystem(kind, parameters, attributes)
+  local mounts = self.mounts
+  local context = mounts:fsopen(kind)
+  for i = 1, #parameters do
+    if parameters[i] then mounts:fsconfig(context, parameters[i][1], parameters[i][2]) end
+  end
+  mounts:fsconfig(context)
+  return mounts:fsmount(context, attributes)
+end
+
+--- Attaches a detached mount at a target.
+-- @param own whether it is a file system of ours, in which things may be created
+function Plan:place(mount, target, options, own)
+  local path, parents = self:resolve(target, options and options.create)
+  self.tree:attach(mount, self.root, path, parents)
+  self.mounted[path] = own or false
+end
+
+--- The sandbox's root becomes read-only at the end, and so does a mount given here.
+function Plan:seal(mount) self.seals:mount_setattr(mount, nil, "ro") end
+
+--- A small file system below the old root whose parts are bound into the new one: masks, and files in
+--- foreign trees.
+local function store(self)
+  if not self.stored then
+    self.stored = self:filesystem("tmpfs", { { "size", "64M" }, { "nr_inodes", "20000" }, { "mode", "755" } },
+      { "nosuid", "nodev", "noexec" })
+    self.stored_files = 0
+  end
+  return self.stored
+end
+
+--- The mount with the empty "file" and "directory" that the primitive mask takes.
+function Plan:masks()
+  if not self.has_masks then
+    self.has_masks = true
+    self.mounts:write_file(store(self), "file", "", 0)
+    self.mounts:mkdir(self.stored, "directory", 0)
+  end
+  return self.stored
+end
+
+--- A detached mount of a new file.
+function Plan:stored_file(content, mode)
+  local mount = store(self)
+  self.stored_files = self.stored_files + 1
+  local name = "content" .. self.stored_files
+  self.mounts:write_file(mount, name, content, mode)
+  return self.tree:open_tree(mount, name, "clone")
+end
+
+--- A register of a user namespace that makes the sandbox's user the owner of what the owner of `source`
+--- owns; nil for an ordinary caller.
+function Plan:idmap(source)
+  if not (self.identity.privileged and self.identity.new) then return nil end
+  local status = sys.stat(source)
+  if not status then return nil end
+  local uid_map, gid_map = self.identity:idmap(status.uid, status.gid)
+  local key = uid_map .. "/" .. gid_map
+  local known = self.idmaps[key]
+  if not known then
+    known = { register = self.first:register(), uid_map = uid_map, gid_map = gid_map }
+    self.idmaps[key] = known
+  end
+  return known.register
+end
+
+--- Records the new root and entering it: from here on nothing of the old one can be named.
+function Plan:enter()
+  local entry = self.entry
+  entry:mount_setattr(nil, "/", nil, nil, "private", "recursive")
+  if self.stored then
+    entry:mount_setattr(self.stored, nil, "ro")
+    entry:move_mount(self.stored, nil, "/")
+  end
+  entry:move_mount(self.root, nil, "/")
+  entry:fchdir(self.root)
+  entry:pivot_root(".", ".")
+end
+
+--- Records the end of the old root, which still lies below the new one, and the sealing of ours.
+function Plan:leave()
+  self.seals:fchdir(self.root)
+  self.seals:umount(".", "detach")
+  if self.own_root then self:seal(self.root) end
+  self.seals:chdir("/")
+end
+
+return Plan

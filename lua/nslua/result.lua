@@ -1,0 +1,27 @@
+--- The result of a run.
+-- @classmod nslua.result
+-- @field ok whether it exited with 0 in time
+-- @field code exit status, or nil
+-- @field signal number of the signal that ended it, or nil
+-- @field reason "exit", "signal", "timeout"
+-- @field stdout what was captured, or nil
+-- @field stderr the same
+-- @field usage wall, user, system (seconds), maxrss (bytes), faults and context switches
+-- @field enforced what was really in force
+local Error = require "nslua.error"
+
+local Result = { __name = "nslua.result" }
+Result.__index = Result
+
+function Result:__tostring()
+  if self.reason == "timeout" then return "timed out" end
+  return self.signal and "killed by signal " .. self.signal or "exited with " .. self.code
+end
+
+--- Raises unless ok; returns the result.
+function Result:check()
+  if self.ok then return self end
+  error(Error.new { step = "command " .. tostring(self.command[1]), reason = tostring(self) }, 2)
+end
+
+return Result

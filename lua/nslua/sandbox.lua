@@ -1,0 +1,225 @@
+--- The sandbox: an immutable value made from a recipe. It derives, explains itself and runs.
+-- @classmod nslua.sandbox
+local Error = require "nslua.error"
+local check = require "nslua.check"
+local entry = require "nslua.entry"
+local schema = require "nslua.schema"
+
+local unset = setmetatable({}, { __name = "nslua.unset", __tostring = function() return "unset" end })
+
+--- What is behind a box: { name=, at=, recipe=, compiled= }. Weak: it goes with the box.
+local state = setmetatable({}, { __mode = "k" })
+
+local Box = { __name = "nslua.sandbox" }
+Box.__index = function(box, key)
+  if key == "name" then return state[box].name end
+  return Box[key]
+end
+Box.__newindex = function() error("a sandbox is immutable; derive another one with box:with{ … }", 2) end
+Box.__tostring = function(box) return "sandbox<" .. (state[box].name or "") .. ">" end
+
+-- -- reading a recipe --
+
+--- The line of a field: where its name stands behind the line that the recipe starts on.
+local function line_of(at, name)
+  local path, first = (at or ""):match "^(.*):(%d+)$"
+  local file = path and io.open(path)
+  if not file then return at end
+  local found, number = at, 0
+  for line in file:lines() do
+    number = number + 1
+    if number >= tonumber(first) and line:find("%f[%w_]" .. name:gsub("%W", "%%%0") .. "%s*=") then
+      found = path .. ":" .. number
+      break
+    end
+  end
+  file:close()
+  return found
+end
+
+local function complain(problems, title, at, key, message, ...)
+  local name = type(key) == "string" and key or nil
+  problems[#problems + 1] = {
+    at = name and line_of(at, name) or at, message = title .. ": " .. message:format(...),
+  }
+end
+
+--- Checks fields and copies them, raw; mistakes go into `problems`. `unset` is kept as it is.
+local function read_fields(fields, title, at, problems)
+  local recipe = {}
+  for key, value in next, fields do
+    local field = schema.by_name[key]
+    if not field then
+      local near = type(key) == "string" and check.nearest(key, schema.names)
+      complain(problems, title, at, key, "unknown field %s%s", check.describe(key),
+        near and (" (did you mean '%s'?)"):format(near) or "")
+    elseif value == unset then
+      recipe[key] = unset
+    else
+      local without = value
+      local removed
+      if field.merge == "map" and type(value) == "table" then
+        without, removed = {}, {}
+        for k, item in next, value do
+          if item == unset then removed[k] = unset else without[k] = item end
+        end
+      end
+      local good, expected = field.type(without)
+      if good == nil then
+        complain(problems, title, at, key, "%s must be %s (got %s)", key, expected, check.describe(value))
+      else
+        for k in pairs(removed or {}) do good[k] = unset end
+        recipe[key] = good
+      end
+    end
+  end
+  return recipe
+end
+
+-- -- merging --
+
+local function target_of(item) return entry.is(item) and (item.verb.target or item.target) or nil end
+
+local function append(base, more)
+  local list, place = {}, {}
+  for i, item in ipairs(base) do
+    list[i] = item
+    local target = target_of(item)
+    if target then place[target] = i end
+  end
+  for _, item in ipairs(more) do
+    local at = place[target_of(item)]
+    if at then list[at] = item else list[#list + 1] = item end
+  end
+  return list
+end
+
+local function merge_map(base, more)
+  local map = {}
+  for key, value in pairs(base) do map[key] = value end
+  for key, value in pairs(more) do
+    if value == unset then map[key] = nil else map[key] = value end
+  end
+  return map
+end
+
+local function without_unset(map)
+  return merge_map({}, map)
+end
+
+local function merge(base, more)
+  local recipe = {}
+  for key, value in pairs(base) do recipe[key] = value end
+  for key, value in pairs(more) do
+    local how = schema.by_name[key].merge
+    if value == unset then recipe[key] = nil
+    elseif how == "append" then recipe[key] = append(recipe[key] or {}, value)
+    elseif how == "map" then recipe[key] = recipe[key] and merge_map(recipe[key], value) or without_unset(value)
+    else recipe[key] = value end
+  end
+  return recipe
+end
+
+-- -- the value --
+
+--- A box of checked fields, or an error raised with all mistakes.
+local function make(name, base, fields, at)
+  if type(fields) ~= "table" then
+    error(Error.misuse { { at = at, message = "sandbox: a recipe is a table (got " .. check.describe(fields) .. ")" } })
+  end
+  local title = "sandbox<" .. (name or "") .. ">"
+  local problems = {}
+  local more = read_fields(fields, title, at, problems)
+  local recipe
+  if #problems == 0 then
+    recipe = merge(base, more)
+    require("nslua.compile").check_together(recipe, problems, at)
+  end
+  if #problems > 0 then
+    table.sort(problems, function(a, b) return (a.at or "") .. a.message < (b.at or "") .. b.message end)
+    error(Error.misuse(problems))
+  end
+  local box = setmetatable({}, Box)
+  state[box] = { name = name, at = at, recipe = recipe }
+  return box
+end
+
+--- What a run needs, compiled once.
+local function compiled(box)
+  local own = state[box]
+  if not own then error("not a sandbox: call its methods with ':'", 3) end
+  if not own.compiled then
+    local result, err = require("nslua.compile").compile(own.recipe, own.at)
+    if not result then
+      if err.problems then error(err, 0) end
+      return nil, err
+    end
+    own.compiled = result
+  end
+  return own.compiled
+end
+
+--- A derived sandbox: scalars replace, maps merge by key, `fs` appends (an entry for the same target
+-- replaces it in place), `unset` removes.
+-- @tparam table fields
+-- @treturn sandbox
+function Box:with(fields)
+  local own = state[self]
+  return make(own.name, own.recipe, fields, entry.location(2))
+end
+
+--- Starts a program.
+-- @tparam[opt] table options argv, and stdin, stdout, stderr, env, cwd, timeout
+-- @treturn[1] nslua.process
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Box:spawn(options)
+  local ready, err = compiled(self)
+  if not ready then return nil, err end
+  return require("nslua.process").spawn(ready, options or {}, "inherit")
+end
+
+--- Runs a program and waits for its end.
+-- @tparam[opt] table options as of spawn
+-- @treturn[1] result ok, code or signal, reason, stdout, stderr, usage, enforced
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Box:run(options)
+  local ready, err = compiled(self)
+  if not ready then return nil, err end
+  local process
+  process, err = require("nslua.process").spawn(ready, options or {}, "relay")
+  if not process then return nil, err end
+  local running <close> = process
+  return running:wait()
+end
+
+--- The operations that a run executes, to look at: a list of { name=, arguments… }.
+-- @treturn[1] table
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Box:plan()
+  local ready, err = compiled(self)
+  if not ready then return nil, err end
+  return require("nslua.sys").decode((ready.sources or "") .. ready.operations)
+end
+
+--- The sandbox as a tree, for people.
+-- @tparam[opt] table options json = true for machines
+-- @treturn[1] string
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Box:explain(options)
+  local ready, err = compiled(self)
+  if not ready then return nil, err end
+  return require("nslua.explain").render(tostring(self), ready, options or {})
+end
+
+--- sandbox{ … } or sandbox "name" { … }
+local function sandbox(first)
+  if type(first) ~= "string" then return make(nil, {}, first, entry.location(2)) end
+  if #first > 64 or first:find "%c" then error("sandbox: a name has at most 64 bytes, none of them a control", 2) end
+  return function(fields) return make(first, {}, fields, entry.location(2)) end
+end
+
+return { sandbox = sandbox, unset = unset, is = function(value) return getmetatable(value) == Box end }

@@ -1,0 +1,190 @@
+--- The fields of a recipe: one declarative table that drives validation, defaults, messages, merging
+-- and the reference in the documentation.
+--
+-- A field has `type` (a function of nslua.check), `values` (for people), `default` (for people; what
+-- absence means is decided where the field is compiled), `doc`, and `merge`: how `with` combines it
+-- ("replace" unless said otherwise, "map" by key, "append").
+-- @module nslua.schema
+local check = require "nslua.check"
+local entry = require "nslua.entry"
+
+local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
+
+local kind = check.one_of(KINDS)
+
+local function joined(value)
+  if type(value) == "userdata" or type(value) == "table" and type(value.ns) == "function" then return value end
+  return nil, "a namespace handle or a process"
+end
+
+--- Array part: exactly these are new. Named keys only: all are new, but for these.
+local function namespaces(value)
+  if type(value) ~= "table" then return nil, "a table, as { \"uts\", \"ipc\" } or { net = false }" end
+  local named = {}
+  local listed = {}
+  for key, item in next, value do
+    if math.type(key) == "integer" then
+      local good, problem = kind(item)
+      if not good then return nil, "a table of " .. problem .. " (not " .. check.describe(item) .. ")" end
+      listed[good] = true
+    else
+      local good, problem = kind(key)
+      if not good then return nil, "a table of " .. problem .. " (not " .. check.describe(key) .. ")" end
+      local how, what = check.any_of(check.boolean, check.source, joined)(item)
+      if how == nil then return nil, ("a table where %s is %s"):format(key, what) end
+      named[key] = how
+    end
+  end
+  local all = next(named) ~= nil and next(listed) == nil
+  return { listed = listed, named = named, all = all }
+end
+
+local map_line = check.list_of(check.count)
+
+local function id_map(value)
+  local map, problem = check.list_of(map_line)(value)
+  if not map then return nil, problem end
+  if #map == 0 or #map > 340 then return nil, "a list of 1 to 340 entries { inside, outside, count }" end
+  for _, line in ipairs(map) do
+    if #line ~= 3 or line[3] == 0 or line[1] + line[3] > 0xffffffff or line[2] + line[3] > 0xffffffff then
+      return nil, "a list of entries { inside, outside, count }, each count above 0"
+    end
+  end
+  return map
+end
+
+local function variable_name(name)
+  if type(name) == "string" and name:find "^[^=%z]+$" then return name end
+  return nil, "a variable's name, without '='"
+end
+
+local inherit = check.list_of(variable_name)
+
+local function env(value)
+  local rest, passed = {}, nil
+  if type(value) ~= "table" then return nil, "a table of variables" end
+  for name, item in next, value do
+    if name == "inherit" then
+      local names, problem = inherit(item)
+      if not names then return nil, "a table where inherit is " .. problem end
+      passed = names
+    else
+      rest[name] = item
+    end
+  end
+  local variables, problem = check.map_of(variable_name, check.any_of(check.text, check.one_of { false }))(rest)
+  if not variables then return nil, problem end
+  variables.inherit = passed
+  return variables
+end
+
+local function capability(value)
+  local sys = require "nslua.sys"
+  if type(value) == "string" and sys.capability(value) then return sys.capability(value) end
+  return nil, "a capability's name, as net_bind_service"
+end
+
+local function step(value)
+  if type(value) ~= "function" then return nil, "a function" end
+  return value
+end
+
+local fields = {
+  {
+    name = "namespaces", type = namespaces,
+    values = "names of namespaces; name = false | true | path | handle",
+    default = "all new (time only with clock)",
+    doc = "Which namespaces are new. An array part says exactly which: `{ \"uts\", \"ipc\" }`. Named "
+      .. "keys alone adjust the default: `net = false` keeps the caller's; a path (`/proc/PID/ns/net`) "
+      .. "or a handle joins.",
+  },
+  {
+    name = "user",
+    type = check.any_of(check.one_of { "self", "root" }, check.record {
+      uid = check.id, gid = check.id, uid_map = id_map, gid_map = id_map, groups = check.list_of(check.id),
+    }),
+    values = "\"self\" | \"root\" | { uid=, gid=, uid_map=, gid_map=, groups= }", default = "\"self\"",
+    doc = "`\"self\"`: an ordinary caller keeps its uid and gid; root gets an unprivileged host id of "
+      .. "its own, 1000 inside. `\"root\"`: the same outside, 0 inside. A table: `uid` and `gid` inside, "
+      .. "and maps of entries `{ inside, outside, count }`.",
+  },
+  {
+    name = "hostname", type = check.hostname, values = "text", default = "\"sandbox\"",
+    doc = "The host name in a new UTS namespace.",
+  },
+  {
+    name = "domainname", type = check.hostname, values = "text", default = "the caller's",
+    doc = "The NIS domain name in a new UTS namespace.",
+  },
+  {
+    name = "fs", type = entry.list, merge = "append", values = "list of verbs", default = "`{ fs.os() }`",
+    doc = "What the sandbox sees of files, in order. An entry for the same target as one of an earlier "
+      .. "value replaces it in place. A function in the list is called with the plan at its place.",
+  },
+  {
+    name = "net", type = check.one_of { "loopback", "none", "host" },
+    values = "\"loopback\" | \"none\" | \"host\"", default = "\"loopback\"",
+    doc = "A network namespace with its own loopback up, with nothing up, or the caller's network.",
+  },
+  {
+    name = "caps", type = check.any_of(check.one_of { "all" }, check.list_of(capability)),
+    values = "list of names | \"all\"", default = "none",
+    doc = "Capabilities that the payload holds, in the sandbox's user namespace.",
+  },
+  {
+    name = "no_new_privs", type = check.boolean, values = "boolean", default = "true",
+    doc = "Set-user-id programs and file capabilities give nothing.",
+  },
+  {
+    name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",
+    default = "PATH, HOME, LANG, TERM",
+    doc = "The environment. Only what is named here passes, besides the four defaults; `false` takes "
+      .. "one of those away; `inherit` passes the caller's value.",
+  },
+  {
+    name = "cwd", type = check.target, values = "absolute path", default = "HOME of fs.os, else /",
+    doc = "The working directory inside.",
+  },
+  {
+    name = "umask", type = check.mode, values = "permission bits", default = "tonumber(\"022\", 8)",
+    doc = "The file mode creation mask.",
+  },
+  {
+    name = "clock", type = check.record { monotonic = check.offset, boottime = check.offset }, merge = "map",
+    values = "{ monotonic = seconds, boottime = seconds }", default = "no time namespace",
+    doc = "Offsets of the clocks in a new time namespace.",
+  },
+  {
+    name = "init", type = check.boolean, values = "boolean", default = "true",
+    doc = "The reaper is PID 1. With `false` the payload is: it must reap, and gets no signal that it "
+      .. "has no handler for.",
+  },
+  {
+    name = "session", type = check.boolean, values = "boolean", default = "true",
+    doc = "The payload has a session of its own, apart from the reaper's.",
+  },
+  {
+    name = "lifetime", type = check.one_of { "maker", "detached" }, values = "\"maker\" | \"detached\"",
+    default = "\"maker\"", doc = "The sandbox ends with the process that made it, or goes on.",
+  },
+  {
+    name = "limits", type = check.record { time = check.seconds }, merge = "map", values = "{ time = seconds }",
+    default = "none", doc = "`time`: wall clock; then the whole sandbox is killed.",
+  },
+  {
+    name = "command", type = check.list_of(check.text), values = "list of words", default = "none",
+    doc = "The argv of a run that gives none.",
+  },
+  {
+    name = "steps", type = check.list_of(step), merge = "append", values = "list of functions", default = "none",
+    doc = "Called with the plan last, before privileges drop.",
+  },
+}
+
+local by_name, names = {}, {}
+for i, field in ipairs(fields) do
+  by_name[field.name] = field
+  names[i] = field.name
+end
+
+return { fields = fields, by_name = by_name, names = names, kinds = KINDS }
