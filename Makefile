@@ -87,4 +87,65 @@ $(BUILD)/nslua: $(BUILD)/host/main-development.o $(HOST_O)
 $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
 	$(LINK_HOST)
 
-include Makefile.targets
+# -- installing --
+
+install: $(BUILD)/nslua-installed $(BUILD)/lib/nslua/sys.so
+	install -d $(INSTALL_BIN) $(INSTALL_LIB)/nslua $(INSTALL_LUA)/nslua/cli
+	install -m 755 $(BUILD)/nslua-installed $(INSTALL_BIN)/nslua
+	install -m 755 $(BUILD)/lib/nslua/sys.so $(INSTALL_LIB)/nslua/sys.so
+	for f in $(LUA_SRC:lua/%=%); do install -m 644 lua/$$f $(INSTALL_LUA)/$$f || exit 1; done
+
+uninstall:
+	rm -f $(INSTALL_BIN)/nslua $(INSTALL_LIB)/nslua/sys.so $(addprefix $(INSTALL_LUA)/,$(LUA_SRC:lua/%=%))
+	-rmdir $(INSTALL_LIB)/nslua $(INSTALL_LUA)/nslua/cli $(INSTALL_LUA)/nslua 2>/dev/null
+
+dist:
+	git archive --prefix=nslua-scm/ -o nslua-scm.tar.gz HEAD
+
+clean:
+	rm -rf $(BUILD) nslua-scm.tar.gz
+
+# -- developing --
+
+# What Debian has to have installed: to build, to test, to compare with.
+PACKAGES = gcc make libc6-dev linux-libc-dev pkg-config lua5.4 liblua5.4-dev libcap-dev
+TEST_PACKAGES = lua-busted lua-check lua-ldoc luarocks strace procps util-linux iproute2 python3-minimal \
+	libcap2-bin gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang-format
+BENCH_PACKAGES = bubblewrap golang-go
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
+
+deps:
+	@missing=$$(for p in $(PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:" $$missing; \
+	  $(AS_ROOT) apt-get update -q && \
+	  DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+demo: all
+	$(BUILD)/nslua recipes/walkthrough/6-net.lua
+
+test: all
+	spec/run
+
+# Everything again with AddressSanitizer and UndefinedBehaviorSanitizer.
+SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+sanitized:
+	$(MAKE) all BUILD=build/sanitized CFLAGS="-O1 -g $(SANITIZE)"
+
+lint:
+	luacheck -q lua spec recipes bench csrc/host/embed.lua
+	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) csrc/host/main.c $(wildcard csrc/*/*.h)
+	$(MAKE) all BUILD=build/lint WERROR=-Werror
+	$(MAKE) build/aarch64/stage.bin BUILD=build/aarch64 CC=aarch64-linux-gnu-gcc WERROR=-Werror
+
+bench: all
+	$(MAKE) -C bench
+
+doc: all
+	$(BUILD)/nslua doc/reference.lua > doc/reference.md
+	ldoc -q -c doc/config.ld -d $(BUILD)/doc .
+
+.PHONY: all install uninstall dist clean deps demo test sanitized lint bench doc
+.DELETE_ON_ERROR:

@@ -221,11 +221,14 @@ long kernel_mask(struct call *call) {
   return at_last(call, ARG_STR(2), r);
 }
 
-/** Fails with ENOTDIR, EISDIR, … unless the fd is of this type. */
-long kernel_expect_type(struct call *call) {
-  long type = type_of(ARG_FD(0));
-  if (type < 0 || type == ARG_INT(1)) return type < 0 ? type : 0;
-  return ARG_INT(1) == S_IFDIR ? -ENOTDIR : type == S_IFDIR ? -EISDIR : -EINVAL;
+/** Fails with EBUSY when another mount lies on the root: "/.." would lead there, as after
+    pivot_root(2) it leads to the old root until that is unmounted. */
+long kernel_expect_root(struct call *call) {
+  (void)call;
+  struct statx root, above;
+  long r = SYSCALL(statx, AT_FDCWD, "/", 0, STATX_MNT_ID, &root);
+  if (r >= 0) r = SYSCALL(statx, AT_FDCWD, "/..", 0, STATX_MNT_ID, &above);
+  return r < 0 ? r : root.stx_mnt_id == above.stx_mnt_id ? 0 : -EBUSY;
 }
 
 /** Fails with ENODEV unless the fd is this device (any of the type when no number is given). */

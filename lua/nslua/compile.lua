@@ -243,7 +243,6 @@ local function complain_about_files(recipe, new, problems, at)
   end
   for _, item in ipairs(recipe.fs or {}) do
     if entry.is(item) then
-      if item.problem then complain(problems, item.at, "%s", item.problem) end
       local target = item.verb.target or item.target
       if target and seen[target] then
         complain(problems, item.at, "fs.%s: the target %s is already taken by %s", item.verb.name, target,

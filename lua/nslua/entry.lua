@@ -84,6 +84,13 @@ local function flatten(value, into, depth)
   end
 end
 
+--- The mistakes that entries were written with.
+function M.complain(list, problems)
+  for _, item in ipairs(list) do
+    if M.is(item) and item.problem then problems[#problems + 1] = { at = item.at, message = item.problem } end
+  end
+end
+
 --- The type of the field `fs`: entries, functions, lists of them.
 function M.list(value)
   if M.is(value) then return nil, "a list: { " .. "fs." .. value.verb.name .. "(…) }" end

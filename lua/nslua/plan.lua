@@ -192,7 +192,10 @@ end
 --- Records the end of the old root, which still lies below the new one, and the sealing of ours.
 function Plan:leave()
   self.seals:fchdir(self.root)
+  -- "." leads to the topmost mount of the stack: the store, where there is one, then the old root.
+  if self.stored then self.seals:umount(".", "detach") end
   self.seals:umount(".", "detach")
+  self.seals:expect_root()
   if self.own_root then self:seal(self.root) end
   self.seals:chdir("/")
 end

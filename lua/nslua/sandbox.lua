@@ -66,8 +66,10 @@ local function read_fields(fields, title, at, problems)
       end
       local good, expected = field.type(without)
       if good == nil then
-        complain(problems, title, at, key, "%s must be %s (got %s)", key, expected, check.describe(value))
+        complain(problems, title, at, key, "%s must be %s%s", key, expected,
+          type(value) == "table" and "" or (" (got %s)"):format(check.describe(value)))
       else
+        if key == "fs" then entry.complain(good, problems) end
         for k in pairs(removed or {}) do good[k] = unset end
         recipe[key] = good
       end

@@ -1,1 +1,135 @@
-return function(arg) return 0 end
+--- The command line of nslua: the options of lua, scripts, and the commands of nslua.cli.
+-- @script nslua
+local NSLUA_FAILED <const> = 125
+
+local COMMANDS <const> = { run = true, explain = true, check = true }
+
+local USAGE <const> = [==[
+usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
+       nslua run [RECIPE] [-- COMMAND…]    run a command in a recipe's sandbox, or in the default one
+       nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
+       nslua check RECIPE                  check a recipe without running anything
+options:
+  -e CODE   execute CODE        -l MOD   require MOD      -i   a REPL, after the rest
+  -E        ignore the environment       -v   the version
+  --        end of options               -    read the script from stdin
+]==]
+
+--- An error that carries the exit status and needs no traceback.
+local Failure = { __tostring = function(self) return self.message end }
+local function fail(message) error(setmetatable({ message = message }, Failure), 0) end
+
+local function print_error(message)
+  local red, plain = "", ""
+  if require("nslua.sys").isatty(2) then red, plain = "\27[31m", "\27[0m" end
+  io.stderr:write(red, "nslua: ", plain, tostring(message), "\n")
+end
+
+--- Messages of Lua get a traceback; errors of nslua speak for themselves.
+local function handler(message)
+  if type(message) ~= "string" then return message end
+  return debug.traceback(message, 2)
+end
+
+local function usage_error(message) fail(message .. "\n" .. USAGE) end
+
+local function global_names() require("nslua.load").add_names(_G) end
+
+local function run_code(code)
+  global_names()
+  local chunk, message = load(code, "=(command line)")
+  if not chunk then fail(message) end
+  chunk()
+end
+
+local function require_module(name)
+  global_names()
+  _G[name:match "^[%w_]+$" and name or name:gsub("%W", "_")] = require(name)
+end
+
+--- Reads the options before the script: what to do, in order, and where the script is.
+local function read_options(arg)
+  local actions, flags = {}, {}
+  local i = 1
+  local function operand(option)
+    local attached = arg[i]:sub(3)
+    if attached ~= "" then return attached end
+    i = i + 1
+    return arg[i] or usage_error("'" .. option .. "' needs an argument")
+  end
+  while arg[i] and arg[i]:sub(1, 1) == "-" and arg[i] ~= "-" do
+    local option = arg[i]:sub(1, 2)
+    if arg[i] == "--" then
+      i = i + 1
+      break
+    elseif arg[i] == "--help" or arg[i] == "-h" then flags.help = true
+    elseif arg[i] == "--version" or arg[i] == "-v" then flags.version = true
+    elseif arg[i] == "-E" then flags.E = true
+    elseif arg[i] == "-i" then flags.interactive = true
+    elseif option == "-e" then
+      local code = operand "-e"
+      actions[#actions + 1] = function() run_code(code) end
+    elseif option == "-l" then
+      local name = operand "-l"
+      actions[#actions + 1] = function() require_module(name) end
+    else usage_error("unrecognized option '" .. arg[i] .. "'") end
+    i = i + 1
+  end
+  return actions, flags, i
+end
+
+--- What the script finds in `arg`, and its own arguments.
+local function shift(arg, first)
+  local shifted = {}
+  for i = 0, #arg do shifted[i - first] = arg[i] end
+  _G.arg = shifted
+  return table.unpack(shifted)
+end
+
+local function run_script(arg, first)
+  global_names()
+  local path = arg[first]
+  local chunk, message
+  if path == "-" then chunk, message = load(io.read "a", "=stdin")
+  else chunk, message = require("nslua.load").chunk(path, _G) end
+  if not chunk then fail(message) end
+  local value = chunk(shift(arg, first))
+  if getmetatable(value) and require("nslua.sandbox").is(value) then
+    return require("nslua.cli.run").in_box(value, { table.unpack(arg, first + 1) })
+  end
+  return math.type(value) == "integer" and value & 0xff or 0
+end
+
+local function dispatch(arg)
+  local actions, flags, first = read_options(arg)
+  if flags.help then
+    io.write(USAGE)
+    return 0
+  end
+  if flags.version then io.write(require("nslua")._VERSION, "  ", _VERSION, "\n") end
+  for _, action in ipairs(actions) do action() end
+  local status = 0
+  if arg[first] and COMMANDS[arg[first]] then
+    status = require("nslua.cli." .. arg[first])({ table.unpack(arg, first + 1) }, usage_error)
+  elseif arg[first] then
+    status = run_script(arg, first)
+  elseif not (flags.version or flags.interactive or #actions > 0) then
+    if require("nslua.sys").isatty(0) then flags.interactive = true
+    else
+      arg[first] = "-"
+      status = run_script(arg, first)
+    end
+  end
+  if flags.interactive then
+    global_names()
+    require "nslua.cli.repl"()
+  end
+  return status
+end
+
+return function(arg)
+  local ok, status = xpcall(dispatch, handler, arg)
+  if ok then return status end
+  print_error(status)
+  return NSLUA_FAILED
+end

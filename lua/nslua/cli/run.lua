@@ -1,0 +1,56 @@
+--- nslua run: a command in a sandbox, with our own streams and an exit status that says it all.
+local sys = require "nslua.sys"
+
+local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
+
+local function status_of(result)
+  if result.reason == "timeout" then return TIMED_OUT end
+  return result.code or 128 + result.signal
+end
+
+local function status_of_error(err)
+  if err.op ~= "execve" then return FAILED end
+  return err.code == "ENOENT" and NOT_FOUND or NOT_EXECUTABLE
+end
+
+local M = {}
+
+--- Runs argv (or the recipe's command) in a box. On a terminal the payload gets it, as a shell needs;
+-- it has a session of its own, so it cannot push input into it. Otherwise its output is relayed.
+function M.in_box(box, argv)
+  local options = table.move(argv, 1, #argv, 1, {})
+  options.stdin = "inherit"
+  if sys.isatty(0) then options.stdout, options.stderr = "inherit", "inherit" end
+  local result, err = box:run(options)
+  if not result then
+    io.stderr:write("nslua: ", tostring(err), "\n")
+    return status_of_error(err)
+  end
+  if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
+  return status_of(result)
+end
+
+local function split(words)
+  for i, word in ipairs(words) do
+    if word == "--" then return { table.unpack(words, 1, i - 1) }, { table.unpack(words, i + 1) } end
+  end
+  return words, {}
+end
+
+return setmetatable(M, {
+  __call = function(_, words, usage_error)
+    local before, command = split(words)
+    if #before > 1 then usage_error("run: one recipe, then -- and the command") end
+    if before[1] and before[1]:sub(1, 1) == "-" then usage_error("run: unrecognized option '" .. before[1] .. "'") end
+    local nslua = require "nslua"
+    local box
+    if before[1] then
+      local message
+      box, message = nslua.load(before[1])
+      if not box then error(setmetatable({}, { __tostring = function() return message end }), 0) end
+    else
+      box = nslua.sandbox {}
+    end
+    return M.in_box(box, command)
+  end,
+})

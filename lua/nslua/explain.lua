@@ -1,0 +1,155 @@
+--- A compiled recipe as a tree for people, or as JSON for machines.
+-- @module nslua.explain
+local sys = require "nslua.sys"
+
+local M = {}
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+local function namespaces_of(ready)
+  local words = {}
+  for _, kind in ipairs(sorted_keys(ready.new)) do words[#words + 1] = kind end
+  return words
+end
+
+local function capability_names(mask)
+  local names = {}
+  for number = 0, 62 do
+    if mask >> number & 1 == 1 then names[#names + 1] = sys.capability_name(number) end
+  end
+  return names
+end
+
+--- Everything that is shown, as plain data.
+local function facts_of(title, ready)
+  local recipe, identity = ready.recipe, ready.identity
+  local files = {}
+  for i, item in ipairs(ready.entries) do
+    files[i] = { verb = item.verb.name, source = item.source, target = item.verb.target or item.target,
+      flags = item.verb.flags, link = item.link, optional = item.options.optional, at = item.at }
+  end
+  local joined = {}
+  for kind, handle in pairs(ready.joined) do joined[kind] = tostring(handle) end
+  return {
+    sandbox = title, namespaces = { new = namespaces_of(ready), joined = joined },
+    user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
+    hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
+    capabilities = capability_names(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
+    env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
+    init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
+    limits = recipe.limits, command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
+  }
+end
+
+-- -- as a tree --
+
+local function escape(value) return sys.escape(tostring(value)) end
+
+local function file_line(file, width)
+  local what = ({ symlink = "-> " .. tostring(file.link), ro = file.source, rw = file.source, device = file.source,
+    image = file.source })[file.verb]
+  if what == file.target then what = nil end
+  local words = { file.verb .. (file.flags and file.flags ~= file.verb and " (" .. file.flags .. ")" or "") }
+  if what then words[#words + 1] = what end
+  if file.optional then words[#words + 1] = "if it exists" end
+  local target = file.target or "(" .. file.verb .. ")"
+  return escape(target) .. (" "):rep(width - #target + 2) .. escape(table.concat(words, "  "))
+    .. (file.at and "  " .. escape(file.at) or "")
+end
+
+local function file_lines(files)
+  local width, lines = 0, {}
+  for _, file in ipairs(files) do width = math.max(width, math.min(#(file.target or ""), 32)) end
+  for i, file in ipairs(files) do lines[i] = file_line(file, math.max(width, #(file.target or ""))) end
+  return lines
+end
+
+local function environment_lines(env)
+  local lines = {}
+  for i, name in ipairs(sorted_keys(env)) do lines[i] = escape(name .. "=" .. env[name]) end
+  return lines
+end
+
+--- A map line "1000 1879048192 1" in words.
+local function map_words(map)
+  return (map or "as the caller"):gsub("(%d+) (%d+) (%d+)", function(inside, outside, count)
+    return count == "1" and ("%s is %s outside"):format(inside, outside)
+      or ("%s–%d are %s–%d outside"):format(inside, inside + count - 1, outside, outside + count - 1)
+  end):gsub("\n", ", ")
+end
+
+local function yes_no(value) return value and "yes" or "no" end
+
+local function branches(facts)
+  local list = {}
+  local function branch(name, text, lines) list[#list + 1] = { name = name, text = text, lines = lines } end
+  local joined = {}
+  for _, kind in ipairs(sorted_keys(facts.namespaces.joined)) do
+    joined[#joined + 1] = kind .. " joined from " .. escape(facts.namespaces.joined[kind])
+  end
+  branch("namespaces", #facts.namespaces.new > 0 and "new: " .. table.concat(facts.namespaces.new, " ") or "none new", joined)
+  branch("user", ("uid %d, gid %d"):format(facts.user.uid, facts.user.gid), {
+    "uid " .. map_words(facts.user.uid_map), "gid " .. map_words(facts.user.gid_map),
+  })
+  if facts.hostname then branch("hostname", escape(facts.hostname)) end
+  branch("net", facts.net)
+  branch("files", #facts.files == 0 and "as the caller" or "", file_lines(facts.files))
+  branch("privileges", ("capabilities: %s; no new ones: %s"):format(
+    #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs)))
+  branch("env", "", environment_lines(facts.env))
+  branch("cwd", escape(facts.cwd or "the caller's"))
+  if facts.limits then branch("limits", ("time %gs"):format(facts.limits.time)) end
+  for _, clock in ipairs(sorted_keys(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
+  branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
+    yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))
+  if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
+  return list
+end
+
+local function render_tree(facts)
+  local out = { facts.sandbox }
+  local list = branches(facts)
+  for i, item in ipairs(list) do
+    local last = i == #list
+    out[#out + 1] = (last and "└─ " or "├─ ") .. item.name .. (" "):rep(12 - #item.name) .. (item.text or "")
+    for j, line in ipairs(item.lines or {}) do
+      out[#out + 1] = (last and "   " or "│  ") .. (j == #item.lines and "└─ " or "├─ ") .. line
+    end
+  end
+  return (table.concat(out, "\n"):gsub("%s+\n", "\n"))
+end
+
+-- -- as JSON --
+
+local function json_string(s)
+  return '"' .. s:gsub('[%c"\\\127-\255]', function(c)
+    if c == '"' or c == "\\" then return "\\" .. c end
+    return c:byte() < 128 and ("\\u%04x"):format(c:byte()) or nil
+  end) .. '"'
+end
+
+local function json(value)
+  if type(value) == "string" then return json_string(value) end
+  if type(value) ~= "table" then return tostring(value) end
+  local parts = {}
+  if #value > 0 or next(value) == nil then
+    for i, item in ipairs(value) do parts[i] = json(item) end
+    return "[" .. table.concat(parts, ",") .. "]"
+  end
+  for i, key in ipairs(sorted_keys(value)) do parts[i] = json_string(tostring(key)) .. ":" .. json(value[key]) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+function M.render(title, ready, options)
+  local facts = facts_of(title, ready)
+  return options.json and json(facts) or render_tree(facts)
+end
+
+M.json = json
+
+return M
