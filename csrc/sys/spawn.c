@@ -87,13 +87,13 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
   for (;;) SYSCALL(exit_group, 125);
 }
 
-/* An fd above the numbers that the child is going to use would be overwritten before its turn:
+/* An fd among the numbers that the child is going to use could be overwritten before its turn:
    those get out of the way first, as copies. */
 static int clear_numbers(struct spawn *spawn, int *image, int *copies, size_t *copied) {
   int end = FIRST_FD + (int)spawn->fd_count;
   for (size_t i = 0; i <= spawn->fd_count; i++) {
     int *fd = i < spawn->fd_count ? &spawn->fds[i] : image;
-    if (*fd < FIRST_FD || *fd > end || *fd == FIRST_FD + (int)i) continue;
+    if (*fd < FIRST_FD || *fd > end) continue;
     int copy = fcntl(*fd, F_DUPFD_CLOEXEC, end + 1);
     if (copy < 0) return errno;
     copies[(*copied)++] = *fd = copy;

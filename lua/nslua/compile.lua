@@ -322,7 +322,7 @@ local function compile(recipe, at)
   local operations, sources = plan:bytes(apart)
   local keep = identity.new and CAPABILITIES_OF_STAGE | capabilities or 0
   return {
-    plan = plan, operations = operations, sources = sources, owners = plan.owners,
+    plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
     registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
     namespaces = kinds, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,

@@ -1,132 +1,16 @@
 --- A running sandbox, and the result of one.
 -- @classmod nslua.process
 local Error = require "nslua.error"
-local hints = require "nslua.hints"
+local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
+local Result = require "nslua.result"
 
 local SIGNALS <const> = {
   HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11,
   USR2 = 12, PIPE = 13, ALRM = 14, TERM = 15, CHLD = 17, CONT = 18, STOP = 19, TSTP = 20, TTIN = 21, TTOU = 22,
   WINCH = 28, SYS = 31,
 }
-local LAST_FD <const> = 0xffffffff
-local DEFAULT_UMASK <const> = 18
-
--- -- failures --
-
---- Words for the failure of an operation: its owner, and on what.
-local function failure_of(operation, owner, failure)
-  local op = operation.name
-  local path
-  for _, argument in ipairs(operation) do
-    if type(argument) == "string" and argument:find "^/" then path = argument end
-  end
-  if op == "execve" then path = operation[1] end
-  local described = {
-    op = op, errno = failure.errno, path = path, detail = failure.detail,
-    step = type(owner) == "string" and owner or owner and tostring(owner) or op,
-    at = type(owner) == "table" and owner.at or nil,
-  }
-  if op == "mount_setattr" and tostring(operation[3]):find "idmap" then described.idmapped = true end
-  if op ~= "execve" and failure.detail > 0 and path then
-    described.path = path:sub(1, failure.detail)
-    if failure.detail < #path then described.step = described.step .. ": " .. described.path end
-  end
-  local reason, code = sys.strerror(failure.errno)
-  described.code, described.reason = code, reason
-  if code == "ELOOP" and op ~= "execve" and op ~= "chdir" then described.reason = "is a symbolic link" end
-  described.hint = hints.of(described)
-  return Error.new(described)
-end
-
-local function failed_operation(operations, owners, failure)
-  local operation = sys.decode(operations)[failure.operation + 1]
-  return failure_of(operation, owners[operation.note], failure)
-end
-
-local function failed_spawn(step, errno)
-  local _, code = sys.strerror(errno)
-  return Error.new { step = step, op = step, errno = errno, hint = hints.of { op = step, code = code } }
-end
-
--- -- what a run adds to the plan --
-
-local function environment(env, more)
-  local merged = env
-  if more ~= nil then
-    merged = {}
-    for name, value in pairs(env) do merged[name] = value end
-    for name, value in next, more do
-      if type(name) ~= "string" or name == "" or name:find "[=%z]" then error("env: bad variable name", 0) end
-      if value ~= false and type(value) ~= "string" then error("env: " .. name .. " must be a string or false", 0) end
-      merged[name] = value or nil
-    end
-  end
-  local list = {}
-  for name, value in pairs(merged) do list[#list + 1] = name .. "=" .. value end
-  table.sort(list)
-  return list, merged.PATH
-end
-
---- The last operations, in the payload's own process.
-local function record_payload(ready, options, argv)
-  local recipe = ready.recipe
-  local env, path = environment(ready.env, options.env)
-  local section = sys.plan(ready.registers)
-  local owner = #ready.owners + 1
-  local words = { "payload", "cwd " .. tostring(options.cwd or ready.cwd), "command " .. argv[1] }
-  section:note(owner)
-  if recipe.session ~= false then section:setsid() end
-  ready.record_capabilities(section)
-  section:hold()
-  local cwd = options.cwd or ready.cwd
-  section:note(owner + 1)
-  if cwd then section:chdir(cwd) end
-  section:note(owner)
-  for i, register in ipairs(ready.plan.streams) do section:dup(register, i - 1) end
-  section:close_range(3, LAST_FD, "cloexec")
-  section:umask(recipe.umask or DEFAULT_UMASK)
-  section:signals_default()
-  section:note(owner + 2)
-  section:execve(argv[1], argv, env, path)
-  return section:bytes(), words
-end
-
--- -- before the child: what only the caller can prepare --
-
-local function copy(map)
-  local result = {}
-  for key, value in pairs(map) do result[key] = value end
-  return result
-end
-
---- User namespaces for idmapped mounts, made once a compiled recipe.
-local function prepare_idmaps(ready, fds)
-  for _, map in pairs(ready.idmaps) do
-    if not map.handle then
-      local handle, _, errno = sys.user_namespace(map.uid_map, map.gid_map)
-      if not handle then return nil, failed_spawn("user namespace of an idmapped mount", errno) end
-      map.handle = handle
-    end
-    fds[map.register:number()] = map.handle
-  end
-  return true
-end
-
---- Opens the sources as the caller. What comes of it is closed when `opened` goes.
-local function open_sources(ready, fds)
-  if not ready.sources then return {}, {} end
-  local opened, result = sys.execute(ready.sources, ready.registers, fds)
-  if not opened then return nil, failed_operation(ready.sources, ready.owners, result) end
-  for register, fd in pairs(opened) do fds[register] = fd end
-  return opened, result
-end
-
-local function close_all(opened)
-  for _, fd in pairs(opened) do fd:close() end
-end
-
 -- -- the handle --
 
 local Process = { __name = "nslua.process" }
@@ -176,83 +60,37 @@ function Process:stop()
   if not self.result then self.stage:stop() end
 end
 
-local function enforced_of(ready, held, skipped)
-  local namespaces = {}
-  for kind in pairs(ready.new) do namespaces[#namespaces + 1] = kind end
-  table.sort(namespaces)
-  local names = {}
-  for number = 0, 62 do
-    if held.effective >> number & 1 == 1 then names[#names + 1] = sys.capability_name(number) end
-  end
-  return {
-    namespaces = namespaces, uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
-    gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names,
-    no_new_privs = held.no_new_privs, skipped = skipped,
-  }
-end
-
---- The stage says what the payload holds; it must be what the recipe says.
-local function check_held(ready, held)
-  local keep = ready.keep
-  local owns = ready.identity.new or ready.identity.privileged
-  local wrong = held.uid ~= ready.identity.uid and "uid" or held.gid ~= ready.identity.gid and "gid"
-    or owns and (held.effective ~= keep or held.permitted ~= keep or held.inheritable ~= keep
-      or held.ambient ~= keep or held.bounding ~= keep) and "capabilities"
-    or not owns and held.effective ~= 0 and "capabilities"
-    or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs"
-  if wrong then
-    return Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
-  end
-end
-
-local function labels(operations, owners, indices)
-  if #indices == 0 then return {} end
-  local list, decoded = {}, sys.decode(operations)
-  for i, index in ipairs(indices) do list[i] = tostring(owners[decoded[index + 1].note]) end
-  return list
-end
-
 --- The end: everything in the sandbox is gone when this returns.
-local function finish(self, code, signal, usage)
-  if not code and not signal then signal = SIGNALS.KILL end
+local function finish(self, ended)
+  local signal = ended.signal or not ended.code and SIGNALS.KILL or nil
   self.stage:reap()
-  for _, stream in ipairs(self.outputs) do
-    while stream:active() and stream:take() do end
-    if stream.kind ~= "pipe" then stream:close() end
-  end
-  if self.input.kind == "data" then self.input:close() end
-  local wall = sys.clock() - self.started_at
-  self.stage:close()
-  usage = usage or { user = 0, system = 0, maxrss = 0 }
-  usage.wall = wall
+  self.streams:drain()
+  local out, err = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
-    ok = code == 0 and not self.reason, code = code, signal = signal,
+    ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
-    stdout = self.outputs[1]:content(), stderr = self.outputs[2]:content(),
-    truncated = self.outputs[1].truncated or self.outputs[2].truncated or nil,
-    usage = usage, enforced = self.enforced, command = self.command,
-  }, require "nslua.result")
-  return self.result
+    stdout = out:content(), stderr = err:content(), truncated = out.truncated or err.truncated,
+    enforced = self.enforced, command = self.command,
+    usage = {
+      wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
+      maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
+      voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
+    },
+  }, Result)
+  self.stage:close()
 end
 
 --- One look at everything that can happen, waiting at most `seconds` for it.
 local function step(self, seconds)
-  local out, err, input = self.outputs[1], self.outputs[2], self.input
-  local message, out_ready, err_ready, input_ready = sys.poll(seconds,
-    self.stage:fileno(), "r", out:active() and out.fd or false, "r", err:active() and err.fd or false, "r",
-    input:active() and input.fd or false, "w")
-  if out_ready then out:take() end
-  if err_ready then err:take() end
-  if input_ready then input:give() end
+  local s = self.streams
+  local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r",
+    s.stdout:polled(), "r", s.stderr:polled(), "r", s.stdin:polled(), "w")
+  if out then s.stdout:take() end
+  if err then s.stderr:take() end
+  if input then s.stdin:give() end
   if not message then return end
   local kind, record = self.stage:receive()
-  if kind == "ended" then
-    finish(self, record.code, record.signal, { user = record.user, system = record.system, maxrss = record.maxrss,
-      minor_faults = record.minor_faults, major_faults = record.major_faults,
-      voluntary_switches = record.voluntary_switches, involuntary_switches = record.involuntary_switches })
-  elseif kind ~= "none" then
-    finish(self)
-  end
+  if kind ~= "none" then finish(self, kind == "ended" and record or {}) end
 end
 
 --- Waits for the end, moving the streams meanwhile.
@@ -281,117 +119,49 @@ end
 --- Kills and reaps, unless the sandbox is detached.
 function Process:close()
   self.stage:close()
-  for _, stream in ipairs(self.outputs) do stream:close() end
-  self.input:close()
+  self.streams:close()
 end
 Process.__close = Process.close
 Process.__gc = Process.close
 
 -- -- spawn --
 
-local OPTIONS <const> = { stdin = true, stdout = true, stderr = true, env = true, cwd = true, timeout = true }
-
-local function read_argv(ready, options)
-  local argv = {}
-  for i = 1, rawlen(options) do
-    local word = rawget(options, i)
-    if type(word) ~= "string" then error("argv: word " .. i .. " must be a string", 0) end
-    argv[i] = word
-  end
-  for key in next, options do
-    if type(key) == "string" and not OPTIONS[key] then
-      local near = require("nslua.check").nearest(key, { "stdin", "stdout", "stderr", "env", "cwd", "timeout" })
-      error(("unknown option '%s'%s"):format(key, near and (" (did you mean '%s'?)"):format(near) or ""), 0)
-    end
-  end
-  if #argv > 0 then return argv end
-  if ready.recipe.command and #ready.recipe.command > 0 then return ready.recipe.command end
-  error("no command: neither the call nor the recipe names one", 0)
-end
-
-local function open_streams(options, default)
-  local input, out, err, failure
-  input, failure = streams.input(options.stdin)
-  if not input then return nil, failure end
-  out, failure = streams.output("stdout", 1, options.stdout or default)
-  if not out then return nil, failure end
-  err, failure = streams.output("stderr", 2, options.stderr or default)
-  if not err then return nil, failure end
-  return input, { out, err }
-end
-
-local function start_stage(ready, operations, fds)
-  local stage, step_name, errno = sys.spawn {
-    operations = operations, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
-    capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
-    detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
-  }
-  if not stage then return nil, failed_spawn(step_name, errno) end
-  return stage
-end
-
---- The first message: set-up has failed, or the payload has started.
-local function await_start(ready, stage, operations, words)
-  local kind, record
-  repeat kind, record = stage:receive(true) until kind ~= "none"
-  if kind == "started" then
-    local wrong = check_held(ready, record)
-    if not wrong then return record end
-    stage:close()
-    return nil, wrong
-  end
-  stage:close()
-  if kind == "failed" then
-    local owners = setmetatable({}, { __index = function(_, note)
-      return ready.owners[note] or words[note - #ready.owners]
-    end })
-    return nil, failed_operation(operations, owners, record)
-  end
-  return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
-end
-
 local M = {}
+
+--- Lua files for the ends of pipes that are ours.
+local function take_pipes(process)
+  for _, name in ipairs { "stdin", "stdout", "stderr" } do
+    local stream = process.streams[name]
+    if stream.kind == "pipe" then process[name] = stream:file() end
+  end
+end
 
 --- Starts a compiled recipe.
 -- @tparam table ready of nslua.compile
--- @tparam table options
+-- @tparam table options of nslua.options
+-- @tparam table argv
 -- @tparam string default what becomes of stdout and stderr
-function M.spawn(ready, options, default)
+-- @treturn[1] nslua.process
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.spawn(ready, options, argv, default)
   local started_at = sys.clock()
-  local argv = read_argv(ready, options)
-  local payload, words = record_payload(ready, options, argv)
-  local operations = ready.operations .. payload
-  local input, outputs = open_streams(options, default)
-  if not input then return nil, outputs end
+  local opened, err = streams.open(options, default)
+  if not opened then return nil, err end
   io.stdout:flush()
-
-  local fds = copy(ready.passed)
-  for i, stream in ipairs { input, outputs[1], outputs[2] } do
-    fds[ready.plan.streams[i]:number()] = stream.theirs
+  local stage, enforced = start.start(ready, options, argv,
+    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs })
+  opened:handed_over()
+  if not stage then
+    opened:close()
+    return nil, enforced
   end
-  local ok, err = prepare_idmaps(ready, fds)
-  if not ok then return nil, err end
-  local opened, skipped = open_sources(ready, fds)
-  if not opened then return nil, skipped end
-  local stage
-  stage, err = start_stage(ready, operations, fds)
-  close_all(opened)
-  for _, stream in ipairs { input, outputs[1], outputs[2] } do stream:started() end
-  if not stage then return nil, err end
-  local held
-  held, err = await_start(ready, stage, operations, words)
-  if not held then return nil, err end
-
-  local names = labels(ready.sources or "", ready.owners, skipped)
-  for _, label in ipairs(labels(operations, ready.owners, held.skipped)) do names[#names + 1] = label end
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local process = setmetatable({
-    stage = stage, input = input, outputs = outputs, started_at = started_at, command = argv,
-    deadline = limit and started_at + limit, enforced = enforced_of(ready, held, names),
+    stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
+    deadline = limit and started_at + limit or nil,
   }, Process)
-  if input.kind == "pipe" then process.stdin = input.fd:file "w" end
-  if outputs[1].kind == "pipe" then process.stdout = outputs[1].fd:file "r" end
-  if outputs[2].kind == "pipe" then process.stderr = outputs[2].fd:file "r" end
+  take_pipes(process)
   return process
 end
 

@@ -2,7 +2,10 @@
 -- @classmod nslua.sandbox
 local Error = require "nslua.error"
 local check = require "nslua.check"
+local compile = require "nslua.compile"
 local entry = require "nslua.entry"
+local options_of = require "nslua.options"
+local processes = require "nslua.process"
 local schema = require "nslua.schema"
 
 local unset = setmetatable({}, { __name = "nslua.unset", __tostring = function() return "unset" end })
@@ -135,7 +138,7 @@ local function make(name, base, fields, at)
   local recipe
   if #problems == 0 then
     recipe = merge(base, more)
-    require("nslua.compile").check_together(recipe, problems, at)
+    compile.check_together(recipe, problems, at)
   end
   if #problems > 0 then
     table.sort(problems, function(a, b) return (a.at or "") .. a.message < (b.at or "") .. b.message end)
@@ -151,7 +154,7 @@ local function compiled(box)
   local own = state[box]
   if not own then error("not a sandbox: call its methods with ':'", 3) end
   if not own.compiled then
-    local result, err = require("nslua.compile").compile(own.recipe, own.at)
+    local result, err = compile.compile(own.recipe, own.at)
     if not result then
       if err.problems then error(err, 0) end
       return nil, err
@@ -175,10 +178,14 @@ end
 -- @treturn[1] nslua.process
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
+-- @raise for a wrong option
 function Box:spawn(options)
   local ready, err = compiled(self)
   if not ready then return nil, err end
-  return require("nslua.process").spawn(ready, options or {}, "inherit")
+  local checked, argv = options_of.read(options or {}, ready.recipe.command)
+  local process
+  process, err = processes.spawn(ready, checked, argv, "inherit")
+  return process, err
 end
 
 --- Runs a program and waits for its end.
@@ -186,14 +193,17 @@ end
 -- @treturn[1] result ok, code or signal, reason, stdout, stderr, usage, enforced
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
+-- @raise for a wrong option
 function Box:run(options)
   local ready, err = compiled(self)
   if not ready then return nil, err end
+  local checked, argv = options_of.read(options or {}, ready.recipe.command)
   local process
-  process, err = require("nslua.process").spawn(ready, options or {}, "relay")
+  process, err = processes.spawn(ready, checked, argv, "relay")
   if not process then return nil, err end
   local running <close> = process
-  return running:wait()
+  local result = running:wait()
+  return result
 end
 
 --- The operations that a run executes, to look at: a list of { name=, arguments… }.

@@ -4,80 +4,75 @@ local Error = require "nslua.error"
 local sys = require "nslua.sys"
 
 local CAPTURE_LIMIT <const> = 64 << 20
+local EINTR <const>, EAGAIN <const> = 4, 11
 
-local M = {}
+-- -- one stream --
 
 local Stream = {}
 Stream.__index = Stream
 
-local function is_handle(value) return io.type(value) == "file" or type(value) == "userdata" end
+local function new(fields) return setmetatable(fields, Stream) end
 
-local function misuse(name, expected) error(("%s must be %s"):format(name, expected), 0) end
-
---- A pipe from the payload to us, or from us to the payload.
-local function reader(kind, sink)
-  local ours, theirs, errno = sys.pipe(true, false)
-  if not ours then return nil, Error.new { step = "pipe", errno = errno } end
-  return setmetatable({ kind = kind, fd = ours, theirs = theirs, sink = sink, chunks = {}, size = 0 }, Stream)
+--- A pipe of which the payload gets one end. Ours does not block when we move the bytes ourselves.
+local function pipe(kind, writing, fields)
+  local moved = kind ~= "pipe"
+  local reader, writer, errno = sys.pipe(moved and not writing, moved and writing)
+  if not reader then return nil, Error.new { step = "pipe", errno = errno } end
+  fields.kind, fields.own = kind, true
+  fields.fd, fields.theirs = writing and writer or reader, writing and reader or writer
+  return new(fields)
 end
 
-local function writer(kind, data)
-  local theirs, ours, errno = sys.pipe(false, true)
-  if not theirs then return nil, Error.new { step = "pipe", errno = errno } end
-  return setmetatable({ kind = kind, fd = ours, theirs = theirs, data = data, at = 1 }, Stream)
+local function null(mode)
+  local fd, _, errno = sys.open(nil, "/dev/null", mode)
+  if not fd then return nil, Error.new { step = "open /dev/null", errno = errno } end
+  return new { kind = "null", theirs = fd, own = true }
 end
-
-local function opened(path, mode)
-  local fd, message, errno = sys.open(nil, path, mode)
-  if not fd then return nil, Error.new { step = path, errno = errno, reason = not errno and message or nil } end
-  return setmetatable({ kind = "file", theirs = fd }, Stream)
-end
-
-local function given(value) return setmetatable({ kind = "file", theirs = value }, Stream) end
 
 --- stdin: "null", "inherit", "pipe", a file or fd, any other string (or { data = string }) as content.
-function M.input(value)
-  if value == nil or value == "null" then return opened("/dev/null", "read") end
-  if value == "inherit" then return given(0) end
-  if value == "pipe" then
-    local stream, err = writer("pipe")
-    return stream, err
-  end
-  if is_handle(value) then return given(value) end
-  if type(value) == "table" then value = rawget(value, "data") end
-  if type(value) ~= "string" then misuse("stdin", "\"null\", \"inherit\", \"pipe\", a file or content") end
-  return writer("data", value)
+local function input(value)
+  if value == nil or value == "null" then return null "read" end
+  if value == "inherit" then return new { kind = "inherit", theirs = 0 } end
+  if value == "pipe" then return pipe("pipe", true, {}) end
+  if type(value) == "string" then return pipe("data", true, { data = value, at = 1 }) end
+  if type(value) == "table" then return pipe("data", true, { data = value.data, at = 1 }) end
+  return new { kind = "file", theirs = value }
 end
 
 --- stdout and stderr: "null", "relay", "capture", "pipe", "inherit", a file or fd.
-function M.output(name, number, value)
-  if value == "null" then return opened("/dev/null", "write") end
-  if value == "inherit" then return given(number) end
-  if value == "relay" then return reader("relay", number) end
-  if value == "capture" or value == "pipe" then return reader(value) end
-  if is_handle(value) then return given(value) end
-  misuse(name, "\"null\", \"relay\", \"capture\", \"pipe\", \"inherit\" or a file")
+local function output(value, number)
+  if value == "null" then return null "write" end
+  if value == "inherit" then return new { kind = "inherit", theirs = number } end
+  if type(value) == "string" then return pipe(value, false, { sink = number, chunks = {}, size = 0 }) end
+  return new { kind = "file", theirs = value }
 end
 
---- Whether we have to move bytes while the payload runs.
-function Stream:active() return self.fd and self.kind ~= "pipe" end
-
---- The payload has its end now.
-function Stream:started()
-  if self.fd then self.theirs:close() elseif self.kind == "file" and type(self.theirs) ~= "number"
-    and io.type(self.theirs) == nil and not self.borrowed then self.theirs = nil end
-end
+--- What to poll: bytes that we have to move while the payload runs. A pipe is moved by its user.
+function Stream:polled() return self.fd and self.kind ~= "pipe" and self.fd or false end
 
 function Stream:close()
   if self.fd then self.fd:close() end
   self.fd = nil
 end
 
+--- The payload has its end now.
+function Stream:handed_over()
+  if self.own then self.theirs:close() end
+  self.theirs = nil
+end
+
+--- Our end of a pipe as a Lua file.
+function Stream:file()
+  local file = self.fd:file(self.data == nil and self.sink and "r" or "w")
+  self.fd = nil
+  return file
+end
+
 --- Moves what has come; a read of a non-blocking pipe. False when nothing was there.
 function Stream:take()
   local data, _, errno = sys.read(self.fd, 65536)
   if not data then
-    if errno ~= 11 then self:close() end -- EAGAIN
+    if errno ~= EAGAIN and errno ~= EINTR then self:close() end
     return false
   end
   if data == "" then
@@ -96,8 +91,8 @@ function Stream:forward(data)
   while at <= #data do
     local n, _, errno = sys.write(self.sink, data, at)
     if n then at = at + n
-    elseif errno == 11 then sys.poll(nil, self.sink, "w") -- EAGAIN
-    elseif errno ~= 4 then return self:close() end -- EINTR
+    elseif errno == EAGAIN then sys.poll(nil, self.sink, "w")
+    elseif errno ~= EINTR then return self:close() end
   end
 end
 
@@ -115,13 +110,56 @@ end
 function Stream:give()
   local n, _, errno = sys.write(self.fd, self.data, self.at)
   if n then self.at = self.at + n
-  elseif errno ~= 11 and errno ~= 4 then return self:close() end
+  elseif errno ~= EAGAIN and errno ~= EINTR then return self:close() end
   if self.at > #self.data then self:close() end
 end
 
 --- What was captured, or nil.
 function Stream:content()
   if self.kind == "capture" then return table.concat(self.chunks) end
+end
+
+-- -- the three --
+
+local Streams = {}
+Streams.__index = Streams
+
+local M = {}
+
+--- Opens the streams of a run.
+-- @tparam table options stdin, stdout, stderr
+-- @tparam string default of stdout and stderr
+-- @treturn[1] streams stdin, stdout, stderr
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.open(options, default)
+  local self = setmetatable({}, Streams)
+  local err
+  self.stdin, err = input(options.stdin)
+  if self.stdin then self.stdout, err = output(options.stdout or default, 1) end
+  if self.stdout then self.stderr, err = output(options.stderr or default, 2) end
+  if self.stderr then return self end
+  for _, stream in pairs(self) do
+    stream:handed_over()
+    stream:close()
+  end
+  return nil, err
+end
+
+function Streams:handed_over()
+  for _, stream in pairs(self) do stream:handed_over() end
+end
+
+function Streams:close()
+  for _, stream in pairs(self) do stream:close() end
+end
+
+--- What is still in the pipes at the end; nobody is left who could add to it.
+function Streams:drain()
+  for _, stream in ipairs { self.stdout, self.stderr } do
+    while stream:polled() and stream:take() do end
+  end
+  self:close()
 end
 
 return M

@@ -1,0 +1,59 @@
+--- From the index of an operation and an errno back to the recipe: what was tried, where, and why not.
+-- @module nslua.failure
+local Error = require "nslua.error"
+local hints = require "nslua.hints"
+local sys = require "nslua.sys"
+
+local M = {}
+
+--- The object of an operation: its last absolute path; of execve the command.
+local function path_of(operation)
+  if operation.name == "execve" then return operation[1] end
+  local path
+  for _, argument in ipairs(operation) do
+    if type(argument) == "string" and argument:find "^/" then path = argument end
+  end
+  return path
+end
+
+--- Operations that walk a path below a root: detail is how far they came.
+local WALKS <const> = { attach = true, mask = true, mkdir = true, mknod = true, symlink = true, write_file = true, open = true }
+
+--- @tparam table operation as of sys.decode
+-- @param owner the entry or the words that it was recorded for
+-- @tparam table failure { errno, detail }
+function M.of_operation(operation, owner, failure)
+  local op = operation.name
+  local reason, code = sys.strerror(failure.errno)
+  local described = {
+    op = op, errno = failure.errno, code = code, reason = reason, path = path_of(operation),
+    detail = failure.detail, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
+    idmapped = op == "mount_setattr" and tostring(operation[3]):find "idmap" ~= nil,
+  }
+  if WALKS[op] then
+    if failure.detail > 0 and described.path and failure.detail < #described.path then
+      described.path = described.path:sub(1, failure.detail)
+      described.step = described.step .. ": " .. described.path
+    end
+    if code == "ELOOP" then described.reason = "is a symbolic link" end
+  end
+  described.hint = hints.of(described)
+  return Error.new(described)
+end
+
+--- The failed one of a plan's operations.
+-- @tparam string operations bytes
+-- @tparam table owners by note
+-- @tparam table failure { operation, errno, detail }
+function M.of_plan(operations, owners, failure)
+  local operation = sys.decode(operations)[failure.operation + 1]
+  return M.of_operation(operation, owners[operation.note], failure)
+end
+
+--- A failure before there was a stage.
+function M.of_spawn(step, errno)
+  local _, code = sys.strerror(errno)
+  return Error.new { step = step, op = step, errno = errno, hint = hints.of { op = step, code = code } }
+end
+
+return M

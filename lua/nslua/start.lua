@@ -1,0 +1,183 @@
+--- From a compiled recipe to a started payload: what only the caller can prepare, the payload's own
+-- operations, the stage, and the proof of what the payload holds.
+-- @module nslua.start
+local Error = require "nslua.error"
+local failure = require "nslua.failure"
+local sys = require "nslua.sys"
+
+local LAST_FD <const> = 0xffffffff
+local DEFAULT_UMASK <const> = 18
+
+-- -- the payload's own operations --
+
+--- "NAME=value" of the recipe's environment and the run's; and the PATH in it.
+local function environment(env, more)
+  local list, path = {}, env.PATH
+  if more then
+    local merged = {}
+    for name, value in pairs(env) do merged[name] = value end
+    for _, name in ipairs(more.inherit or {}) do merged[name] = os.getenv(name) end
+    for name, value in pairs(more) do
+      if name ~= "inherit" then merged[name] = value or nil end
+    end
+    env, path = merged, merged.PATH
+  end
+  for name, value in pairs(env) do list[#list + 1] = name .. "=" .. value end
+  table.sort(list)
+  return list, path
+end
+
+--- The last operations, in the payload's process.
+-- @treturn string bytes
+-- @treturn table owners of their notes
+local function record_payload(ready, options, argv)
+  local recipe = ready.recipe
+  local env, path = environment(ready.env, options.env)
+  local cwd = options.cwd or ready.cwd
+  local first = #ready.owners
+  local owners = setmetatable({
+    [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
+  }, { __index = ready.owners })
+  local section = sys.plan(ready.registers)
+  section:note(first + 1)
+  if recipe.session ~= false then section:setsid() end
+  ready.record_capabilities(section)
+  section:hold()
+  section:note(first + 2)
+  if cwd then section:chdir(cwd) end
+  section:note(first + 1)
+  for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
+  section:close_range(3, LAST_FD, "cloexec")
+  section:umask(recipe.umask or DEFAULT_UMASK)
+  section:signals_default()
+  section:note(first + 3)
+  section:execve(argv[1], argv, env, path)
+  return section:bytes(), owners
+end
+
+-- -- what only the caller can prepare --
+
+--- User namespaces for idmapped mounts, made once for a compiled recipe.
+local function prepare_idmaps(ready, fds)
+  for _, map in pairs(ready.idmaps) do
+    if not map.handle then
+      local handle, _, errno = sys.user_namespace(map.uid_map, map.gid_map)
+      if not handle then return nil, failure.of_spawn("user namespace of an idmapped mount", errno) end
+      map.handle = handle
+    end
+    fds[map.register:number()] = map.handle
+  end
+  return true
+end
+
+--- Opens the sources that only the caller may open.
+-- @treturn[1] table register -> fd
+-- @treturn[1] table indices of skipped operations
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function open_sources(ready, fds)
+  if not ready.sources then return {}, {} end
+  local opened, result = sys.execute(ready.sources, ready.registers, fds)
+  if not opened then return nil, failure.of_plan(ready.sources, ready.owners, result) end
+  return opened, result
+end
+
+-- -- the proof --
+
+--- The stage says what the payload holds; it must be what the recipe says.
+local function check_held(ready, held)
+  local identity, keep = ready.identity, ready.keep
+  local wrong = held.uid ~= identity.uid and "uid" or held.gid ~= identity.gid and "gid"
+    or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs"
+  for _, set in ipairs { "effective", "permitted", "inheritable", "ambient", "bounding" } do
+    local bounded = set ~= "bounding" or identity.new or identity.privileged
+    if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
+  end
+  if not wrong then return true end
+  return nil, Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
+end
+
+local function labels(operations, owners, indices, list)
+  if #indices == 0 then return end
+  local decoded = sys.decode(operations)
+  for _, index in ipairs(indices) do list[#list + 1] = tostring(owners[decoded[index + 1].note]) end
+end
+
+local function enforced_of(ready, held, skipped)
+  local namespaces, capabilities = {}, {}
+  for kind in pairs(ready.new) do namespaces[#namespaces + 1] = kind end
+  table.sort(namespaces)
+  for number = 0, 62 do
+    if held.effective >> number & 1 == 1 then capabilities[#capabilities + 1] = sys.capability_name(number) end
+  end
+  return {
+    namespaces = namespaces, uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
+    gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = capabilities,
+    no_new_privs = held.no_new_privs, skipped = skipped,
+  }
+end
+
+-- -- the start --
+
+local function spawn_stage(ready, operations, fds)
+  local stage, step, errno = sys.spawn {
+    operations = operations, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
+    capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
+    detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
+  }
+  if not stage then return nil, failure.of_spawn(step, errno) end
+  return stage
+end
+
+--- The first message: set-up has failed, or the payload has started.
+local function await_start(ready, stage, operations, owners)
+  local kind, record
+  repeat kind, record = stage:receive(true) until kind ~= "none"
+  if kind == "started" then
+    local ok, err = check_held(ready, record)
+    return ok and record, err
+  elseif kind == "failed" then
+    return nil, failure.of_plan(operations, owners, record)
+  end
+  return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
+end
+
+local M = {}
+
+--- Starts a payload.
+-- @tparam table ready of nslua.compile
+-- @tparam table options of nslua.options
+-- @tparam table argv
+-- @tparam table stdio the three fds that it gets
+-- @treturn[1] stage
+-- @treturn[1] table what is enforced
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.start(ready, options, argv, stdio)
+  local payload, owners = record_payload(ready, options, argv)
+  local operations = ready.operations .. payload
+  local fds = {}
+  for register, fd in pairs(ready.passed) do fds[register] = fd end
+  for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
+  local ok, err = prepare_idmaps(ready, fds)
+  if not ok then return nil, err end
+  local opened, skipped = open_sources(ready, fds)
+  if not opened then return nil, skipped end
+  for register, fd in pairs(opened) do fds[register] = fd end
+  local stage
+  stage, err = spawn_stage(ready, operations, fds)
+  for _, fd in pairs(opened) do fd:close() end
+  if not stage then return nil, err end
+  local held
+  held, err = await_start(ready, stage, operations, owners)
+  if not held then
+    stage:close()
+    return nil, err
+  end
+  local names = {}
+  labels(ready.sources or "", ready.owners, skipped, names)
+  labels(operations, owners, held.skipped, names)
+  return stage, enforced_of(ready, held, names)
+end
+
+return M
