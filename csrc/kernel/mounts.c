@@ -2,6 +2,8 @@
 #include "kernel.h"
 #include "syscall.h"
 
+#include <asm-generic/errno.h>
+#include <asm/statfs.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
 
@@ -47,6 +49,19 @@ long kernel_mount_setattr(struct call *call) {
   return SYSCALL(mount_setattr, ARG_FD(0), path ? path : "",
                  (unsigned long)ARG_INT(5) | (path ? 0 : AT_EMPTY_PATH), &attributes,
                  sizeof attributes);
+}
+
+/** Fails with EPERM unless the mount really has these of ro, nosuid, nodev and noexec.
+    @see statfs(2) */
+long kernel_expect_mount(struct call *call) {
+  /* ST_RDONLY and its like have the values of their MOUNT_ATTR_ counterparts. */
+  const long shown =
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  struct statfs fs;
+  long r = SYSCALL(fstatfs, ARG_FD(0), &fs);
+  if (r < 0) return r;
+  long wanted = ARG_INT(1) & shown;
+  return (fs.f_flags & wanted) == wanted ? 0 : -EPERM;
 }
 
 /** @see fsopen(2) */

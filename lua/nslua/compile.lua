@@ -11,6 +11,7 @@ local sys = require "nslua.sys"
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
 local ALL_CAPABILITIES <const> = (1 << 63) - 1
+local SIGKILL <const> = 9
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
@@ -48,16 +49,21 @@ local function choose_namespaces(recipe, problems, at)
   elseif recipe.net and not new.net then
     complain(problems, at, "net = \"%s\" needs a new network namespace", recipe.net)
   end
-  if joined.user and next(new) then
-    complain(problems, at, "a joined user namespace cannot be combined with new namespaces yet")
-  end
   return new, joined
 end
 
-local function flags_of(new)
-  local list = {}
-  for kind in pairs(new) do list[#list + 1] = kind end
-  return list
+local function complain_about_joins(recipe, new, joined, problems, at)
+  if joined.user then
+    if type(recipe.user) ~= "table" or not recipe.user.uid or not recipe.user.gid then
+      complain(problems, at, "a joined user namespace needs user = { uid =, gid = }, the ids inside")
+    end
+    if new.pid and recipe.init ~= false then
+      complain(problems, at, "a new PID namespace in a joined user namespace needs init = false")
+    end
+  elseif next(joined) and new.user then
+    complain(problems, at, "a namespace cannot be joined from inside a new user namespace: "
+      .. "join its user namespace too, or list namespaces without user")
+  end
 end
 
 -- -- sections --
@@ -79,6 +85,10 @@ local function record_joins(plan, joined)
       end
       plan.setup:setns(handle, kind)
     end
+  end
+  if joined.user then
+    plan:owner "new namespaces"
+    plan.setup:unshare(plan.unshared)
   end
   return true
 end
@@ -119,43 +129,14 @@ local function record_setup(plan, recipe, joined)
   plan.setup:setsid()
   plan.setup:tolerate("ENOSYS"):session_keyring()
   record_names(plan, recipe, plan.new)
-  if recipe.init == false and plan.new.pid then
+  if plan.payload_is_init then
     plan:owner "PID namespace"
     plan.setup:fork("pid", plan.detached, nil)
+    plan.setup:parent_death_signal(SIGKILL)
   end
   return true
 end
 
---- One entry, or a function, at its place.
-function Plan:add(item)
-  local outer = self.owners[#self.owners]
-  if type(item) == "function" then
-    self:owner "function in fs"
-    item(self)
-  else
-    self:owner(item)
-    local verb = item.verb
-    if verb.needs and not self.new[verb.needs] then
-      error(Error.misuse { { at = item.at, message = ("fs.%s needs a new namespace: %s"):format(verb.name, verb.needs) } })
-    end
-    if verb.expand then
-      for _, inner in ipairs(verb.expand(item, self)) do
-        if not self.explicit[inner.target] then
-          inner.at = item.at
-          self:add(inner)
-        end
-      end
-    elseif verb.mount then
-      local mount = verb.mount(item, self)
-      self:place(mount, item.target, item.options, verb.own)
-      if verb.after then verb.after(item, self, mount) end
-    else
-      verb.record(item, self)
-    end
-    self.entries[#self.entries + 1] = item
-  end
-  self:owner(outer)
-end
 
 local function is_root(item) return entry.is(item) and (item.verb.target or item.target) == "/" end
 
@@ -165,7 +146,7 @@ local function record_root(plan, list)
       plan:owner(item)
       plan.root = item.verb.mount(item, plan)
       plan.own_root = item.verb.own or false
-      plan.entries[#plan.entries + 1] = item
+      plan.entries[#plan.entries + 1] = { item = item, depth = 0 }
       return
     end
   end
@@ -202,19 +183,16 @@ end
 local function record_drop(plan, recipe, capabilities)
   local steps = plan.steps_
   plan:owner "privileges"
-  if plan.identity.new or plan.identity.privileged then
+  if plan.identity.holds then
     steps:bounding(capabilities)
     steps:ambient(0)
   end
   if recipe.no_new_privs ~= false then steps:no_new_privs() end
-  if recipe.init == false and plan.new.pid then return end
-  local children
+  if plan.payload_is_init then return end
   plan:owner "reaper"
-  if not plan.new.pid then
-    steps:child_subreaper(1)
-    children = plan.children
-  end
-  steps:fork({}, plan.detached, children)
+  if plan.children then steps:child_subreaper(1) end
+  steps:fork({}, plan.detached, plan.children)
+  if plan.children then steps:parent_death_signal(SIGKILL) end
 end
 
 local function capability_mask(caps)
@@ -227,7 +205,7 @@ end
 --- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
 --- it for good.
 local function record_capabilities(section, plan, capabilities)
-  if not (plan.identity.new or plan.identity.privileged) then return end
+  if not plan.identity.holds then return end
   section:capset(capabilities | 1 << 8, capabilities | 1 << 8, capabilities)
   section:ambient(capabilities)
   section:securebits(LOCKED_SECUREBITS)
@@ -249,6 +227,9 @@ local function complain_about_files(recipe, new, problems, at)
           tostring(seen[target]))
       end
       if target then seen[target] = item end
+      if item.verb.needs and not new[item.verb.needs] then
+        complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
+      end
     end
   end
 end
@@ -257,6 +238,7 @@ end
 -- @return the namespaces that are new, those that are joined
 local function check_together(recipe, problems, at)
   local new, joined = choose_namespaces(recipe, problems, at)
+  complain_about_joins(recipe, new, joined, problems, at)
   complain_about_files(recipe, new, problems, at)
   if (recipe.hostname or recipe.domainname) and not new.uts then
     complain(problems, at, "hostname and domainname need a new UTS namespace")
@@ -291,8 +273,12 @@ local function new_plan(recipe, new, identity)
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
     hostname = new.uts and (recipe.hostname or "sandbox") or nil, explicit = {}, entries = {},
-    detached = recipe.lifetime == "detached" and 1 or 0,
+    detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
   }
+  plan.unshared = {}
+  for kind in pairs(new) do
+    if kind ~= "time" and not (kind == "pid" and plan.payload_is_init) then plan.unshared[#plan.unshared + 1] = kind end
+  end
   return plan
 end
 
@@ -301,7 +287,7 @@ end
 local function compile(recipe, at)
   local problems = {}
   local new, joined = check_together(recipe, problems, at)
-  local identity, problem = Identity.of(recipe.user, new.user or false)
+  local identity, problem = Identity.of(recipe.user, new.user or false, joined.user ~= nil)
   if not identity then complain(problems, at, "%s", problem) end
   if #problems > 0 then return nil, Error.misuse(problems) end
 
@@ -314,23 +300,19 @@ local function compile(recipe, at)
   local capabilities = capability_mask(recipe.caps)
   record_drop(plan, recipe, capabilities)
 
-  local kinds = {}
-  for kind in pairs(new) do
-    if kind ~= "time" and not (kind == "pid" and recipe.init == false) then kinds[#kinds + 1] = kind end
-  end
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
   local keep = identity.new and CAPABILITIES_OF_STAGE | capabilities or 0
   return {
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
     registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
-    namespaces = kinds, new = new, joined = joined, capabilities = keep, keep = capabilities,
+    namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
-    own_pids = new.pid and true or false, recipe = recipe, hostname = plan.hostname,
+    own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
   }
 end
 
-return { compile = compile, check_together = check_together, flags_of = flags_of }
+return { compile = compile, check_together = check_together }

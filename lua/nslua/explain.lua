@@ -29,8 +29,9 @@ end
 local function facts_of(title, ready)
   local recipe, identity = ready.recipe, ready.identity
   local files = {}
-  for i, item in ipairs(ready.entries) do
-    files[i] = { verb = item.verb.name, source = item.source, target = item.verb.target or item.target,
+  for i, added in ipairs(ready.entries) do
+    local item = added.item
+    files[i] = { depth = added.depth, verb = item.verb.name, source = item.source, target = item.verb.target or item.target,
       flags = item.verb.flags, link = item.link, optional = item.options.optional, at = item.at }
   end
   local joined = {}
@@ -50,23 +51,29 @@ end
 
 local function escape(value) return sys.escape(tostring(value)) end
 
-local function file_line(file, width)
+--- A line and the lines below it: { text, … }
+local function file_node(file, width)
   local what = ({ symlink = "-> " .. tostring(file.link), ro = file.source, rw = file.source, device = file.source,
     image = file.source })[file.verb]
   if what == file.target then what = nil end
   local words = { file.verb .. (file.flags and file.flags ~= file.verb and " (" .. file.flags .. ")" or "") }
   if what then words[#words + 1] = what end
   if file.optional then words[#words + 1] = "if it exists" end
-  local target = file.target or "(" .. file.verb .. ")"
-  return escape(target) .. (" "):rep(width - #target + 2) .. escape(table.concat(words, "  "))
-    .. (file.at and "  " .. escape(file.at) or "")
+  if file.at and file.depth == 0 then words[#words + 1] = file.at end
+  local target = file.target or "fs." .. file.verb .. "()"
+  return { escape(target) .. (" "):rep(math.max(width - #target, 0) + 2) .. escape(table.concat(words, "  ")) }
 end
 
-local function file_lines(files)
-  local width, lines = 0, {}
-  for _, file in ipairs(files) do width = math.max(width, math.min(#(file.target or ""), 32)) end
-  for i, file in ipairs(files) do lines[i] = file_line(file, math.max(width, #(file.target or ""))) end
-  return lines
+--- Nests the files by the depth of the verbs that added them.
+local function file_nodes(files)
+  local width, open = 0, { [0] = {} }
+  for _, file in ipairs(files) do width = math.max(width, math.min(#(file.target or ""), 36)) end
+  for _, file in ipairs(files) do
+    local node = file_node(file, width)
+    table.insert(open[file.depth], node)
+    open[file.depth + 1] = node
+  end
+  return open[0]
 end
 
 local function environment_lines(env)
@@ -87,7 +94,9 @@ local function yes_no(value) return value and "yes" or "no" end
 
 local function branches(facts)
   local list = {}
-  local function branch(name, text, lines) list[#list + 1] = { name = name, text = text, lines = lines } end
+  local function branch(name, text, below)
+    list[#list + 1] = { name .. (" "):rep(12 - #name) .. (text or ""), table.unpack(below or {}) }
+  end
   local joined = {}
   for _, kind in ipairs(sorted_keys(facts.namespaces.joined)) do
     joined[#joined + 1] = kind .. " joined from " .. escape(facts.namespaces.joined[kind])
@@ -98,7 +107,7 @@ local function branches(facts)
   })
   if facts.hostname then branch("hostname", escape(facts.hostname)) end
   branch("net", facts.net)
-  branch("files", #facts.files == 0 and "as the caller" or "", file_lines(facts.files))
+  branch("files", #facts.files == 0 and "as the caller" or "", file_nodes(facts.files))
   branch("privileges", ("capabilities: %s; no new ones: %s"):format(
     #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs)))
   branch("env", "", environment_lines(facts.env))
@@ -111,17 +120,19 @@ local function branches(facts)
   return list
 end
 
+--- Draws nodes; a node is a text, or a list of a text and nodes.
+local function draw(nodes, first, prefix, out)
+  for i = first, #nodes do
+    local node, last = nodes[i], i == #nodes
+    out[#out + 1] = prefix .. (last and "└─ " or "├─ ") .. (type(node) == "table" and node[1] or node)
+    if type(node) == "table" then draw(node, 2, prefix .. (last and "   " or "│  "), out) end
+  end
+end
+
 local function render_tree(facts)
   local out = { facts.sandbox }
-  local list = branches(facts)
-  for i, item in ipairs(list) do
-    local last = i == #list
-    out[#out + 1] = (last and "└─ " or "├─ ") .. item.name .. (" "):rep(12 - #item.name) .. (item.text or "")
-    for j, line in ipairs(item.lines or {}) do
-      out[#out + 1] = (last and "   " or "│  ") .. (j == #item.lines and "└─ " or "├─ ") .. line
-    end
-  end
-  return (table.concat(out, "\n"):gsub("%s+\n", "\n"))
+  draw(branches(facts), 1, "", out)
+  return (table.concat(out, "\n"):gsub(" +\n", "\n"))
 end
 
 -- -- as JSON --

@@ -34,6 +34,7 @@ local function clone_tree(e, plan, attributes)
   if e.verb.writable and e.options.idmap ~= false then idmap = plan:idmap(e.source) end
   if idmap then attributes[#attributes + 1] = "idmap" end
   sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive", idmap)
+  sources:expect_mount(tree, attributes)
   return tree
 end
 

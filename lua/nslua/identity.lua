@@ -31,7 +31,6 @@ end
 --- An id of the private range that this process has for itself, or where that is not mapped (we are
 --- root in a container) the highest that is. nil when there is none but 0.
 local function private_id(kind, pid)
-  boxes_made = boxes_made + 1
   local span = PRIVATE_LAST - PRIVATE_FIRST + 1
   local id = PRIVATE_FIRST + (pid * IDS_PER_PROCESS + boxes_made % IDS_PER_PROCESS) % span
   local highest = 0
@@ -50,28 +49,33 @@ local function map_text(map)
   return table.concat(lines, "\n")
 end
 
+local function home_of(uid) return uid == 0 and "/root" or "/home/sandbox" end
+
 --- @return the identity, or nil and a problem
 -- @param user the field
 -- @param new whether there is a new user namespace
-function Identity.of(user, new)
+-- @param joined whether another one is joined
+function Identity.of(user, new, joined)
   local caller = sys.identity()
   local privileged = caller.uid == 0 and has(caller.capabilities, CAP_SETUID)
     and has(caller.capabilities, CAP_SETGID) and has(caller.capabilities, CAP_SYS_ADMIN)
-  local self = setmetatable({ caller = caller, privileged = privileged, new = new }, Identity)
+  local self = setmetatable({ caller = caller, privileged = privileged, new = new, joined = joined }, Identity)
+  -- Whether it holds capabilities before they are dropped.
+  self.holds = new or joined or privileged
+  local wanted = type(user) == "table" and user or {}
   if not new then
-    if user then return nil, "user needs a new user namespace (namespaces.user)" end
-    self.uid, self.gid = caller.uid, caller.gid
-    self.home = "/root"
-    if self.uid ~= 0 then self.home = "/home/sandbox" end
+    if user and not joined then return nil, "user needs a new user namespace (namespaces.user)" end
+    self.uid, self.gid, self.groups = wanted.uid or caller.uid, wanted.gid or caller.gid, wanted.groups
+    self.home = home_of(self.uid)
     return self
   end
-  local wanted = type(user) == "table" and user or {}
   local inside = user == "root" and 0 or nil
   self.uid = wanted.uid or inside or (privileged and DEFAULT_ID or caller.uid)
   self.gid = wanted.gid or inside or (privileged and DEFAULT_ID or caller.gid)
   self.groups = wanted.groups
   self.host_uid, self.host_gid = caller.uid, caller.gid
   if privileged then
+    boxes_made = boxes_made + 1
     self.host_uid, self.host_gid = private_id("uid", caller.pid), private_id("gid", caller.pid)
   end
   if not wanted.uid_map and not self.host_uid or not wanted.gid_map and not self.host_gid then
@@ -79,14 +83,16 @@ function Identity.of(user, new)
   end
   self.uid_map = wanted.uid_map and map_text(wanted.uid_map) or own_line(self.uid, self.host_uid)
   self.gid_map = wanted.gid_map and map_text(wanted.gid_map) or own_line(self.gid, self.host_gid)
-  self.home = self.uid == 0 and "/root" or "/home/sandbox"
+  self.home = home_of(self.uid)
   return self
 end
 
 --- Records taking on the identity: the maps (unless a privileged maker has written them), groups, ids.
 function Identity:record(plan)
-  if not self.new then return end
-  if self.privileged then
+  if not (self.new or self.joined) then return end
+  if self.joined then
+    if self.groups then plan:setgroups(self.groups) end
+  elseif self.privileged then
     plan:setgroups(self.groups or {})
   else
     plan:deny_setgroups(0)

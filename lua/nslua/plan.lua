@@ -37,6 +37,7 @@ function Plan.new(fields)
   self.owners = {}    -- who recorded an operation, by its note
   self.mounted = {}   -- target -> whether what is mounted there is ours
   self.links = {}     -- our own symbolic links
+  self.depth = 0      -- of verbs in verbs
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
   return self
 end
@@ -54,6 +55,40 @@ function Plan:bytes(apart)
     if not (apart and name == "sources") then parts[#parts + 1] = self[name]:bytes() end
   end
   return table.concat(parts), apart and self.sources:bytes() or nil
+end
+
+-- -- entries --
+
+--- One entry of `fs`, or a function, at its place.
+function Plan:add(item)
+  local outer, depth = self.owners[#self.owners], self.depth
+  self:owner(type(item) == "function" and "function in fs" or item)
+  if type(item) == "function" then
+    item(self)
+  else
+    -- What a verb adds belongs to the line that the verb stands on.
+    if depth > 0 and type(outer) == "table" then item.at = outer.at end
+    self.entries[#self.entries + 1] = { item = item, depth = depth }
+    self.depth = depth + 1
+    self:record_entry(item)
+    self.depth = depth
+  end
+  self:owner(outer)
+end
+
+function Plan:record_entry(item)
+  local verb = item.verb
+  if verb.expand then
+    for _, inner in ipairs(verb.expand(item, self)) do
+      if not self.explicit[inner.target] then self:add(inner) end
+    end
+  elseif verb.mount then
+    local mount = verb.mount(item, self)
+    self:place(mount, item.target, item.options, verb.own)
+    if verb.after then verb.after(item, self, mount) end
+  else
+    verb.record(item, self)
+  end
 end
 
 -- -- paths --

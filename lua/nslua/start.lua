@@ -90,7 +90,7 @@ local function check_held(ready, held)
   local wrong = held.uid ~= identity.uid and "uid" or held.gid ~= identity.gid and "gid"
     or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs"
   for _, set in ipairs { "effective", "permitted", "inheritable", "ambient", "bounding" } do
-    local bounded = set ~= "bounding" or identity.new or identity.privileged
+    local bounded = set ~= "bounding" or identity.holds
     if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
   end
   if not wrong then return true end
