@@ -38,12 +38,6 @@ typedef long primitive(struct call *);
 #include "primitives.def"
 #undef PRIMITIVE
 
-/* Paths below a root (paths.c), shared by the primitives that create something. */
-long open_parent(struct call *call, int root, const char *path, long create_mode,
-                 const char **last);
-long open_last(int parent, const char *last, unsigned long flags);
-void close_unless(long fd, int kept);
-
 /* Strings (text.c). */
 size_t text_length(const char *s);
 char *text_append(char *to, const char *from);

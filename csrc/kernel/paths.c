@@ -32,7 +32,7 @@ static const char *below(int dirfd, const char *path) {
   return *path ? path : ".";
 }
 
-void close_unless(long fd, int kept) {
+static void close_unless(long fd, int kept) {
   if (fd >= 0 && (int)fd != kept) SYSCALL(close, fd);
 }
 
@@ -79,8 +79,8 @@ static long walk(struct call *call, int root, char *path, long create_mode) {
  * `root` itself), and where that component starts. Missing directories are created with
  * `create_mode`, or are an error when it is -1.
  */
-long open_parent(struct call *call, int root, const char *path, long create_mode,
-                 const char **last) {
+static long open_parent(struct call *call, int root, const char *path, long create_mode,
+                        const char **last) {
   char directories[PATH_MAX_];
   const char *relative = below(root, path);
   size_t skipped = (size_t)(relative - path);
@@ -101,7 +101,7 @@ long open_parent(struct call *call, int root, const char *path, long create_mode
 }
 
 /* The last component of a path, on the fd of its parent. Never a link. */
-long open_last(int parent, const char *last, unsigned long flags) {
+static long open_last(int parent, const char *last, unsigned long flags) {
   return open_at(parent, last, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
@@ -170,51 +170,63 @@ long kernel_write_file(struct call *call) {
   return r;
 }
 
-/* An empty directory or file for a mount to cover, of the type of what will be mounted. */
-static long make_mount_point(int mount, int parent, const char *last, long create_mode) {
-  long type = type_of(mount);
-  if (type < 0) return type;
+/* What is at a path below a root, in one step; only a failure is looked into more closely. */
+static long open_existing(struct call *call, int root, const char *path) {
+  const char *last;
+  long fd = open_at(root, below(root, path), O_PATH, 0, resolution(root));
+  if (fd >= 0) return fd;
+  long parent = open_parent(call, root, path, -1, &last);
+  if (parent < 0) return parent;
+  close_unless(parent, root);
+  return at_last(call, path, fd);
+}
+
+/* What is at a path below a root, and if that is nothing, an empty directory or file for a mount of
+   the given type to cover, in directories that are made too. */
+static long open_or_make(struct call *call, int root, const char *path, long type,
+                         long create_mode) {
+  const char *last;
+  long parent = open_parent(call, root, path, create_mode, &last);
+  if (parent < 0) return parent;
   long r = type == S_IFDIR ? SYSCALL(mkdirat, parent, last, create_mode)
                            : SYSCALL(mknodat, parent, last, S_IFREG | 0444, 0);
-  return r == -EEXIST ? 0 : r;
+  if (r >= 0 || r == -EEXIST) r = open_last((int)parent, last, O_PATH);
+  close_unless(parent, root);
+  return at_last(call, path, r);
+}
+
+static long move_onto(long mount, long target) {
+  return SYSCALL(move_mount, mount, "", target, "",
+                 MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
 /** Mounts a detached mount on a path below a root. Missing directories, and the mount point, are
     made with mode `parents`, or are an error without it. @see move_mount(2) */
 long kernel_attach(struct call *call) {
   int mount = ARG_FD(0), root = ARG_FD(1);
-  long create_mode = ARG_INT(3);
-  const char *last;
-  long parent = open_parent(call, root, ARG_STR(2), create_mode, &last);
-  if (parent < 0) return parent;
-  long target = open_last((int)parent, last, O_PATH);
-  if (target == -ENOENT && create_mode >= 0) {
-    target = make_mount_point(mount, (int)parent, last, create_mode);
-    if (target >= 0) target = open_last((int)parent, last, O_PATH);
+  long target, type;
+  if (ARG_INT(3) < 0) {
+    target = open_existing(call, root, ARG_STR(2));
+  } else {
+    type = type_of(mount);
+    if (type < 0) return type;
+    target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3));
   }
-  close_unless(parent, root);
-  if (target < 0) return at_last(call, ARG_STR(2), target);
-  long r = SYSCALL(move_mount, mount, "", target, "",
-                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  if (target < 0) return target;
+  long r = move_onto(mount, target);
   SYSCALL(close, target);
   return at_last(call, ARG_STR(2), r);
 }
 
 /** Covers what is at a path with the empty "file" or "directory" of the mount `masks`. */
 long kernel_mask(struct call *call) {
-  const char *last;
-  long parent = open_parent(call, ARG_FD(1), ARG_STR(2), -1, &last);
-  if (parent < 0) return parent;
-  long target = open_last((int)parent, last, O_PATH);
-  close_unless(parent, ARG_FD(1));
-  if (target < 0) return at_last(call, ARG_STR(2), target);
+  long target = open_existing(call, ARG_FD(1), ARG_STR(2));
+  if (target < 0) return target;
   long r = type_of((int)target);
   if (r >= 0) {
     long cover = SYSCALL(open_tree, ARG_FD(0), r == S_IFDIR ? "directory" : "file",
                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    r = cover < 0 ? cover
-                  : SYSCALL(move_mount, cover, "", target, "",
-                            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    r = cover < 0 ? cover : move_onto(cover, target);
     close_unless(cover, -1);
   }
   SYSCALL(close, target);

@@ -85,12 +85,13 @@ verbs.host = {
 -- -- file systems of the kernel --
 
 local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
+local TMPFS_MODE <const> = 1023 -- 1777, the kernel's own default
 
 local function record_tmpfs(plan, options)
   return plan:filesystem("tmpfs", {
     { "size", ("%d"):format(options.size or TMPFS_SIZE) },
     { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) },
-    { "mode", ("%o"):format(options.mode or 493) },
+    options.mode ~= TMPFS_MODE and { "mode", ("%o"):format(options.mode or 493) },
   }, { "nosuid", "nodev", options.exec == false and "noexec" or 0 })
 end
 
@@ -184,7 +185,7 @@ verbs.dev = {
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
     plan:place(pts, e.target .. "/pts")
-    plan:add(fs.tmpfs(e.target .. "/shm", { size = 64 << 20, mode = 1023, exec = false }))
+    plan:add(fs.tmpfs(e.target .. "/shm", { size = 64 << 20, mode = TMPFS_MODE, exec = false }))
     plan:seal(register)
   end,
 }
@@ -294,7 +295,7 @@ verbs.os = {
     add_etc(list, plan)
     if plan.new.pid then list[#list + 1] = fs.proc() end
     list[#list + 1] = fs.dev()
-    list[#list + 1] = fs.tmpfs("/tmp", { mode = 1023 })
+    list[#list + 1] = fs.tmpfs("/tmp", { mode = TMPFS_MODE })
     list[#list + 1] = fs.tmpfs("/run", { size = 16 << 20, inodes = 4096 })
     list[#list + 1] = fs.symlink("../tmp", "/var/tmp")
     list[#list + 1] = fs.symlink("../run", "/var/run")
