@@ -129,6 +129,13 @@ demo: all
 test: all
 	spec/run
 
+# What depends on the kernel, on Debian's own ones in virtual machines (vm.sh boots one in seconds).
+VM      ?= ../shared/vm.sh
+KERNELS ?= 6.1 6.12
+test-vm: all
+	for k in $(KERNELS); do echo "== Linux $$k"; \
+	  $(VM) -k $$k -t 1200 -m 2048 -c 2 'cd $(CURDIR) && NSLUA_SPEC_PLAIN=1 spec/run' || exit 1; done
+
 # Everything again with AddressSanitizer and UndefinedBehaviorSanitizer.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 sanitized:
@@ -147,5 +154,5 @@ doc: all
 	$(BUILD)/nslua doc/reference.lua > doc/reference.md
 	ldoc -q -c doc/config.ld -d $(BUILD)/doc .
 
-.PHONY: all install uninstall dist clean deps demo test sanitized lint bench doc
+.PHONY: all install uninstall dist clean deps demo test test-vm sanitized lint bench doc
 .DELETE_ON_ERROR:
