@@ -1,4 +1,4 @@
-/* A new process that runs a function on a stack of its own (so it may share the caller's memory). */
+/* A new process that runs a function on a stack of its own: it may share the caller's memory. */
 #include "kernel.h"
 #include "syscall.h"
 
@@ -76,7 +76,7 @@ static long old_clone(struct clone_args *args, void *stack_top, void (*child)(vo
 
 long clone_call(struct clone_args *args, void *stack_top, void (*child)(void *), void *data) {
   uintptr_t top = (uintptr_t)stack_top & ~(uintptr_t)15;
-  /* clone3 takes the stack's low end and size; the size is free to choose, as the kernel only adds. */
+  /* clone3 takes the low end and the size; only their sum counts. */
   args->stack = top - 4096;
   args->stack_size = 4096;
   long r = clone_syscall(__NR_clone3, (long)args, sizeof *args, 0, 0, 0, child, data);

@@ -47,7 +47,7 @@ char *text_append_number(char *to, unsigned long n);
 long write_all(int fd, const char *data, size_t size);
 
 /* Runs child(data) in a new process on the stack that ends at `stack_top` (clone.c). `args` is a
-   struct clone_args; the new process never returns. Falls back to clone(2) where clone3 is absent. */
+   struct clone_args; the new process never returns. Falls back to clone(2) without clone3. */
 struct clone_args;
 long clone_call(struct clone_args *args, void *stack_top, void (*child)(void *), void *data);
 

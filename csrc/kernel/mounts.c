@@ -16,9 +16,7 @@ long kernel_mount(struct call *call) {
 long kernel_umount(struct call *call) { return SYSCALL(umount2, ARG_STR(0), ARG_INT(1)); }
 
 /** @see pivot_root(2) */
-long kernel_pivot_root(struct call *call) {
-  return SYSCALL(pivot_root, ARG_STR(0), ARG_STR(1));
-}
+long kernel_pivot_root(struct call *call) { return SYSCALL(pivot_root, ARG_STR(0), ARG_STR(1)); }
 
 /** An fd for the mount at a path; with "clone" a detached copy of it. Without a path: of dirfd.
     @see open_tree(2) */
@@ -55,8 +53,7 @@ long kernel_mount_setattr(struct call *call) {
     @see statfs(2) */
 long kernel_expect_mount(struct call *call) {
   /* ST_RDONLY and its like have the values of their MOUNT_ATTR_ counterparts. */
-  const long shown =
-    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  const long shown = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   struct statfs fs;
   long r = SYSCALL(fstatfs, ARG_FD(0), &fs);
   if (r < 0) return r;

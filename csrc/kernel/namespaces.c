@@ -17,9 +17,7 @@ long kernel_unshare(struct call *call) { return SYSCALL(unshare, ARG_INT(0)); }
 long kernel_setns(struct call *call) { return SYSCALL(setns, ARG_FD(0), ARG_INT(1)); }
 
 /** @see sethostname(2) */
-long kernel_sethostname(struct call *call) {
-  return SYSCALL(sethostname, ARG_STR(0), ARG_SIZE(0));
-}
+long kernel_sethostname(struct call *call) { return SYSCALL(sethostname, ARG_STR(0), ARG_SIZE(0)); }
 
 /** @see setdomainname(2) */
 long kernel_setdomainname(struct call *call) {

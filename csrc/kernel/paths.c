@@ -102,7 +102,8 @@ static long open_parent(struct call *call, int root, const char *path, long crea
 
 /* The last component of a path, on the fd of its parent. Never a link. */
 static long open_last(int parent, const char *last, unsigned long flags) {
-  return open_at(parent, last, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+  return open_at(parent, last, flags, 0,
+                 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
 /* A failure that concerns the last component, so the whole path. */
@@ -140,8 +141,8 @@ long kernel_mknod(struct call *call) {
   long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(6), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
   unsigned long device = device_number((unsigned long)ARG_INT(4), (unsigned long)ARG_INT(5));
-  long r = at_last(call, ARG_STR(1),
-                   SYSCALL(mknodat, parent, last, ARG_INT(2) | ARG_INT(3), device));
+  long r =
+      at_last(call, ARG_STR(1), SYSCALL(mknodat, parent, last, ARG_INT(2) | ARG_INT(3), device));
   close_unless(parent, ARG_FD(0));
   return r;
 }

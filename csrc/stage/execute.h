@@ -6,10 +6,10 @@
 #include "wire.h"
 
 struct machine {
-  char *next, *end;    /* the operations still to run */
+  char *next, *end; /* the operations still to run */
   int32_t *registers;
-  unsigned index;      /* of the operation that runs */
-  unsigned detail;     /* of the one that failed */
+  unsigned index;  /* of the operation that runs */
+  unsigned detail; /* of the one that failed */
   uint32_t skipped_count;
   uint16_t skipped[MAX_SKIPPED];
 };

@@ -67,7 +67,7 @@ static long in_ambient(long capability) {
   return SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
 }
 
-/* Reads back what the payload is going to hold, for the maker to compare with what was asked for. */
+/* Reads back what the payload is going to hold, for the maker to compare. */
 long stage_hold(struct call *call) {
   (void)call;
   struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };

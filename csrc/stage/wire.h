@@ -29,8 +29,8 @@ enum wire_kind { WIRE_ABSENT, WIRE_INTEGER, WIRE_REGISTER, WIRE_DATA, WIRE_LIST 
 
 struct wire_argument {
   uint32_t kind;
-  uint32_t size;  /* of data in bytes, of a list in entries */
-  int64_t value;  /* integer, register number, or the offset of the data */
+  uint32_t size; /* of data in bytes, of a list in entries */
+  int64_t value; /* integer, register number, or the offset of the data */
 };
 
 enum { MAX_TOLERATED = 4 };

@@ -24,9 +24,9 @@ static long one_flag(lua_State *L, int argument, int index, const struct flag *f
   size_t n = strlen(name);
   push_escaped(L, name, n);
   add_names(L, flags);
-  return luaL_argerror(L, argument,
-                       lua_pushfstring(L, "no flag '%s' (valid: %s)", lua_tostring(L, -2),
-                                       lua_tostring(L, -1)));
+  return luaL_argerror(
+      L, argument,
+      lua_pushfstring(L, "no flag '%s' (valid: %s)", lua_tostring(L, -2), lua_tostring(L, -1)));
 }
 
 /* A list of names and integers, one of them, or nothing. */
@@ -77,8 +77,8 @@ static void check_integers(lua_State *L, int index, struct value *value) {
     lua_pop(L, 1);
   }
   lua_replace(L, index);
-  *value = (struct value){ .kind = VALUE_BYTES, .bytes = (char *)numbers,
-                           .size = n * sizeof *numbers };
+  *value =
+      (struct value){ .kind = VALUE_BYTES, .bytes = (char *)numbers, .size = n * sizeof *numbers };
 }
 
 static void check_descriptor(lua_State *L, int index, int recording, struct value *value) {
@@ -123,9 +123,7 @@ static void read_argument(lua_State *L, const struct parameter *p, int index, in
     luaL_argcheck(L, value->integer >= 0 && value->integer <= 07777, index,
                   "a mode is from 0 to 07777 (octal)");
     break;
-  default:
-    value->kind = VALUE_INTEGER;
-    value->integer = (long)luaL_checkinteger(L, index);
+  default: value->kind = VALUE_INTEGER; value->integer = (long)luaL_checkinteger(L, index);
   }
 }
 

@@ -68,8 +68,9 @@ static int system_clone(lua_State *L) {
     threads_allowed = lua_toboolean(L, -1);
   }
   if (!threads_allowed && thread_count() > 1)
-    return luaL_error(L, "clone: this process has several threads; the copy would have only one, and"
-                         " the locks of the others for ever (use a sandbox, or { threads = true })");
+    return luaL_error(L,
+                      "clone: this process has several threads; the copy would have only one, and"
+                      " the locks of the others for ever (use a sandbox, or { threads = true })");
   lua_settop(L, 2);
   struct child_handle *child = lua_newuserdatauv(L, sizeof *child, 0);
   *child = (struct child_handle){ .pidfd = -1, .maker = getpid() };
@@ -88,9 +89,7 @@ static int system_clone(lua_State *L) {
   return 1;
 }
 
-static struct child_handle *check_child(lua_State *L) {
-  return luaL_checkudata(L, 1, CHILD_TYPE);
-}
+static struct child_handle *check_child(lua_State *L) { return luaL_checkudata(L, 1, CHILD_TYPE); }
 
 static void end_child(struct child_handle *child) {
   if (child->pidfd < 0) return;
@@ -141,7 +140,10 @@ static int child_index(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "wait", child_wait }, { "kill", child_kill }, { "close", child_close }, { NULL, NULL },
+  { "wait", child_wait },
+  { "kill", child_kill },
+  { "close", child_close },
+  { NULL, NULL },
 };
 
 void open_clone(lua_State *L) {

@@ -88,11 +88,17 @@ static int fd_file(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "close", fd_close }, { "fileno", fd_fileno }, { "file", fd_file }, { NULL, NULL },
+  { "close", fd_close },
+  { "fileno", fd_fileno },
+  { "file", fd_file },
+  { NULL, NULL },
 };
 
 static const luaL_Reg metamethods[] = {
-  { "__gc", fd_close }, { "__close", fd_close }, { "__tostring", fd_tostring }, { NULL, NULL },
+  { "__gc", fd_close },
+  { "__close", fd_close },
+  { "__tostring", fd_tostring },
+  { NULL, NULL },
 };
 
 void open_fd(lua_State *L) {

@@ -52,7 +52,8 @@ static ssize_t write_quietly(int fd, const char *s, size_t n) {
   ssize_t r = write(fd, s, n);
   int error = errno;
   if (r < 0 && error == EPIPE && !was_pending)
-    while (sigtimedwait(&pipe_signal, NULL, &(struct timespec){ 0 }) < 0 && errno == EINTR) continue;
+    while (sigtimedwait(&pipe_signal, NULL, &(struct timespec){ 0 }) < 0 && errno == EINTR)
+      continue;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   errno = error;
   return r;

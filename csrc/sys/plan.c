@@ -177,10 +177,14 @@ static int record(lua_State *L) {
 }
 
 static int errno_of(const char *name) {
-  static const struct { const char *name; int value; } known[] = {
-    { "ENOENT", ENOENT }, { "EEXIST", EEXIST }, { "EINVAL", EINVAL }, { "EPERM", EPERM },
-    { "EACCES", EACCES }, { "ENOSYS", ENOSYS }, { "ENOTDIR", ENOTDIR }, { "ENODEV", ENODEV },
-    { "EOPNOTSUPP", EOPNOTSUPP }, { "EBUSY", EBUSY }, { "ELOOP", ELOOP }, { "ENXIO", ENXIO },
+  static const struct {
+    const char *name;
+    int value;
+  } known[] = {
+    { "ENOENT", ENOENT },   { "EEXIST", EEXIST }, { "EINVAL", EINVAL },
+    { "EPERM", EPERM },     { "EACCES", EACCES }, { "ENOSYS", ENOSYS },
+    { "ENOTDIR", ENOTDIR }, { "ENODEV", ENODEV }, { "EOPNOTSUPP", EOPNOTSUPP },
+    { "EBUSY", EBUSY },     { "ELOOP", ELOOP },   { "ENXIO", ENXIO },
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strcmp(known[i].name, name) == 0) return known[i].value;
@@ -377,10 +381,11 @@ static int decode(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "section", plan_section },   { "optional", plan_optional }, { "tolerate", plan_tolerate },
-  { "pass", plan_pass },         { "register", plan_register }, { "registers", plan_registers },
-  { "passed", plan_passed },     { "bytes", plan_bytes },       { "note", plan_note },
-  { NULL, NULL },
+  { "section", plan_section },   { "optional", plan_optional },
+  { "tolerate", plan_tolerate }, { "pass", plan_pass },
+  { "register", plan_register }, { "registers", plan_registers },
+  { "passed", plan_passed },     { "bytes", plan_bytes },
+  { "note", plan_note },         { NULL, NULL },
 };
 
 void open_plan(lua_State *L) {

@@ -20,7 +20,7 @@
 
 struct stage_handle {
   pid_t pid;
-  pid_t maker;  /* a forked copy of the host neither kills nor reaps */
+  pid_t maker; /* a forked copy of the host neither kills nor reaps */
   int pidfd;
   int control;
   int detached; /* goes on without its maker */
@@ -29,9 +29,7 @@ struct stage_handle {
   int reaped;
 };
 
-static struct stage_handle *check_stage(lua_State *L) {
-  return luaL_checkudata(L, 1, STAGE_TYPE);
-}
+static struct stage_handle *check_stage(lua_State *L) { return luaL_checkudata(L, 1, STAGE_TYPE); }
 
 /* -- messages -- */
 
@@ -100,7 +98,7 @@ static int push_record(lua_State *L, const struct record *record) {
 /* A record is believed only when it is whole and its turn has come. */
 static int in_turn(const struct stage_handle *stage, const struct record *record, ssize_t n) {
   if (n != sizeof *record) return 0;
-  return record->kind == RECORD_ENDED ? stage->started
+  return record->kind == RECORD_ENDED                                      ? stage->started
          : record->kind == RECORD_STARTED || record->kind == RECORD_FAILED ? !stage->started
                                                                            : 0;
 }

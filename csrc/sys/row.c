@@ -17,7 +17,10 @@ enum { MS_NOSYMFOLLOW = 256 };
 
 #define FLAG_SET(set) static const struct flag flags_##set[] = {
 #define FLAG(name, value) { name, (long)(value) },
-#define END_SET { NULL, 0 } };
+#define END_SET                                                                                    \
+  { NULL, 0 }                                                                                      \
+  }                                                                                                \
+  ;
 #include "../kernel/flags.def"
 #undef FLAG_SET
 #undef FLAG
@@ -41,11 +44,11 @@ static const struct {
 
 const struct row rows[] = {
 #define PRIMITIVE(name, result, parameters)                                                        \
-  { #name, kernel_##name, RESULT_##result, { parameters { 0, NULL, NULL } } },
+  { #name, kernel_##name, RESULT_##result, { parameters{ 0, NULL, NULL } } },
 #include "../kernel/primitives.def"
 #undef PRIMITIVE
 #define PRIMITIVE(name, result, parameters)                                                        \
-  { #name, NULL, RESULT_##result, { parameters { 0, NULL, NULL } } },
+  { #name, NULL, RESULT_##result, { parameters{ 0, NULL, NULL } } },
 #include "../stage/primitives.def"
 #undef PRIMITIVE
 };

@@ -37,7 +37,7 @@ enum { CHILD_STACK_SIZE = 16 * 1024 };
 struct child {
   const struct spawn *spawn;
   int image;
-  long error;       /* written by the child, read by the parent after the vfork */
+  long error; /* written by the child, read by the parent after the vfork */
   const char *step;
 };
 
@@ -141,7 +141,9 @@ int reap_process(int pidfd) {
 static int write_plan(const struct spawn *spawn) {
   static const char padding[8];
   struct plan_header header = {
-    .magic = PLAN_MAGIC, .version = PLAN_VERSION, .registers = (uint16_t)spawn->fd_count,
+    .magic = PLAN_MAGIC,
+    .version = PLAN_VERSION,
+    .registers = (uint16_t)spawn->fd_count,
   };
   size_t size = spawn->fd_count * sizeof(int32_t);
   int32_t small[64];
@@ -168,15 +170,18 @@ static int write_plan(const struct spawn *spawn) {
 
 /* The ids of the child, by us who may. The pidfd tells that the number is still our child's. */
 static int map_ids(struct spawn *spawn) {
-  const struct { primitive *write; const char *map, *step; } maps[] = {
+  const struct {
+    primitive *write;
+    const char *map, *step;
+  } maps[] = {
     { kernel_gid_map, spawn->gid_map, "gid_map" },
     { kernel_uid_map, spawn->uid_map, "uid_map" },
   };
   for (int i = 0; i < 2; i++) {
     struct call call = { .arguments = {
-      { .value = spawn->pid },
-      { .value = (long)(uintptr_t)maps[i].map, .size = strlen(maps[i].map) },
-    } };
+                             { .value = spawn->pid },
+                             { .value = (long)(uintptr_t)maps[i].map, .size = strlen(maps[i].map) },
+                         } };
     spawn->step = maps[i].step;
     if (SYSCALL(pidfd_send_signal, spawn->pidfd, 0, 0, 0) < 0) return ESRCH;
     long r = maps[i].write(&call);

@@ -12,9 +12,9 @@ struct spawn {
   uint64_t capabilities; /* that the stage keeps across its exec, in the new user namespace */
   const char *operations;
   size_t operations_size;
-  int *fds;              /* by register, -1 where there is none; the first ones are filled in here */
+  int *fds; /* by register, -1 where there is none; the first ones are filled in here */
   size_t fd_count;
-  const char *uid_map;   /* written by us, the maker, when not NULL: the plan awaits it */
+  const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
 
   /* what came of it */

@@ -158,10 +158,10 @@ static int system_escape(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "identity", identity },        { "stat", system_stat },       { "lstat", system_lstat },
+  { "identity", identity },        { "stat", system_stat },         { "lstat", system_lstat },
   { "fstat", system_fstat },       { "readlink", system_readlink }, { "getcwd", system_getcwd },
-  { "clock", system_clock },       { "getpid", system_getpid },   { "release", system_release },
-  { "strerror", system_strerror }, { "escape", system_escape },   { NULL, NULL },
+  { "clock", system_clock },       { "getpid", system_getpid },     { "release", system_release },
+  { "strerror", system_strerror }, { "escape", system_escape },     { NULL, NULL },
 };
 
 void open_system(lua_State *L) { luaL_setfuncs(L, functions, 0); }

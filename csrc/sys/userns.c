@@ -22,7 +22,8 @@ static void hold(void *unused) {
 static long clone_holder(char *stack, int *pidfd) {
   uint64_t all = ~(uint64_t)0, old;
   struct clone_args args = {
-    .flags = CLONE_VM | CLONE_PIDFD | CLONE_NEWUSER, .pidfd = (uintptr_t)pidfd,
+    .flags = CLONE_VM | CLONE_PIDFD | CLONE_NEWUSER,
+    .pidfd = (uintptr_t)pidfd,
   };
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
   long pid = clone_call(&args, stack + HOLDER_STACK_SIZE, hold, NULL);
@@ -32,8 +33,9 @@ static long clone_holder(char *stack, int *pidfd) {
 
 static long write_map(primitive *write, long pid, const char *map) {
   struct call call = { .arguments = {
-    { .value = pid }, { .value = (long)(uintptr_t)map, .size = strlen(map) },
-  } };
+                           { .value = pid },
+                           { .value = (long)(uintptr_t)map, .size = strlen(map) },
+                       } };
   return write(&call);
 }
 
