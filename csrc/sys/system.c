@@ -92,11 +92,15 @@ static int system_lstat(lua_State *L) {
   return push_status(L, &st);
 }
 
-/*** The same of an fd. @function fstat */
+/*** The same of an fd; and path_only: it was opened with O_PATH. @function fstat */
 static int system_fstat(lua_State *L) {
   struct stat st;
-  if (fstat(check_fd(L, 1), &st) != 0) return push_failure(L, "fstat", errno);
-  return push_status(L, &st);
+  int fd = check_fd(L, 1);
+  if (fstat(fd, &st) != 0) return push_failure(L, "fstat", errno);
+  push_status(L, &st);
+  lua_pushboolean(L, (fcntl(fd, F_GETFL) & O_PATH) != 0);
+  lua_setfield(L, -2, "path_only");
+  return 1;
 }
 
 /*** @function readlink @tparam string path @treturn string */

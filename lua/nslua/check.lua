@@ -1,6 +1,8 @@
 --- Types of the schema: each is a function value -> normalised value, or nil and what is expected.
 -- Tables are read raw and copied, so no metamethod of a recipe ever runs.
 -- @module nslua.check
+local sys = require "nslua.sys"
+
 local M = {}
 
 local MAX_LIST <const> = 20000
@@ -17,7 +19,9 @@ end
 
 --- Describes a value for "got …".
 function M.describe(value)
-  if type(value) == "string" then return ("'%s'"):format(#value > 40 and value:sub(1, 40) .. "…" or value) end
+  if type(value) == "string" then
+    return "'" .. sys.escape(#value > 40 and value:sub(1, 40) .. "…" or value) .. "'"
+  end
   if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
   return "a " .. type(value)
 end

@@ -284,9 +284,19 @@ local function new_plan(recipe, new, identity)
   return plan
 end
 
+--- Linux 5.12 has mount_setattr, without which nothing here is safe.
+local function check_kernel()
+  local release = sys.release()
+  local major, minor = release:match "^(%d+)%.(%d+)"
+  if tonumber(major) * 1000 + tonumber(minor) >= 5012 then return true end
+  return nil, Error.new { step = "Linux " .. release, reason = "nslua needs Linux 5.12 or newer" }
+end
+
 --- Compiles a checked recipe.
 -- @return what a run needs; or nil and an error
 local function compile(recipe, at)
+  local supported, too_old = check_kernel()
+  if not supported then return nil, too_old end
   local problems = {}
   local new, joined = check_together(recipe, problems, at)
   local identity, problem = Identity.of(recipe.user, new.user or false, joined.user ~= nil)

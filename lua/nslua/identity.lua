@@ -15,6 +15,14 @@ local boxes_made = 0
 
 local function has(capabilities, number) return capabilities >> number & 1 == 1 end
 
+--- Whether the caller is in groups that it could not drop.
+local function has_foreign_groups(caller)
+  for _, group in ipairs(caller.groups) do
+    if group ~= caller.gid then return true end
+  end
+  return false
+end
+
 --- The ids of the caller's own user namespace, as { first, count } of each line.
 local function mapped_ranges(kind)
   local ranges = {}
@@ -63,16 +71,25 @@ function Identity.of(user, new, joined)
   -- Whether it holds capabilities before they are dropped.
   self.holds = new or joined or privileged
   local wanted = type(user) == "table" and user or {}
+  local groups = wanted.groups
+  if groups == "strict" then
+    if not privileged and has_foreign_groups(caller) then
+      return nil, "groups = \"strict\", but an ordinary caller cannot drop its supplementary groups"
+    end
+    groups = nil
+  elseif groups and not privileged and new then
+    return nil, "supplementary groups can be given by root only"
+  end
   if not new then
     if user and not joined then return nil, "user needs a new user namespace (namespaces.user)" end
-    self.uid, self.gid, self.groups = wanted.uid or caller.uid, wanted.gid or caller.gid, wanted.groups
+    self.uid, self.gid, self.groups = wanted.uid or caller.uid, wanted.gid or caller.gid, groups
     self.home = home_of(self.uid)
     return self
   end
   local inside = user == "root" and 0 or nil
   self.uid = wanted.uid or inside or (privileged and DEFAULT_ID or caller.uid)
   self.gid = wanted.gid or inside or (privileged and DEFAULT_ID or caller.gid)
-  self.groups = wanted.groups
+  self.groups = groups
   self.host_uid, self.host_gid = caller.uid, caller.gid
   if privileged then
     boxes_made = boxes_made + 1

@@ -2,7 +2,7 @@
 -- @module nslua.load
 local M = {}
 
-local NAMES <const> = { sandbox = true, fs = true, sys = true, ns = true, load_recipe = true, unset = true, nslua = true }
+local NAMES <const> = { sandbox = true, fs = true, sys = true, unset = true, nslua = true }
 
 --- Makes nslua's names globals of an environment, looked up when they are first used.
 function M.add_names(env)
@@ -35,15 +35,32 @@ function M.chunk(path, env)
   return load("local _ <close> = nil; " .. code, "@" .. path, "t", env)
 end
 
+--- What an untrusted recipe may use of Lua: it can compute, and describe a sandbox.
+local function restricted()
+  local env = { sandbox = true, fs = true, unset = true }
+  for name in pairs(env) do env[name] = require("nslua")[name] end
+  for _, name in ipairs { "assert", "error", "ipairs", "next", "pairs", "select", "tonumber", "tostring", "type" } do
+    env[name] = _G[name]
+  end
+  for _, library in ipairs { "math", "string", "table", "utf8" } do
+    env[library] = {}
+    for name, value in pairs(_G[library]) do env[library][name] = value end
+  end
+  return env
+end
+
 --- Loads a recipe file.
 -- @tparam string path
+-- @tparam[opt] table options untrusted = true: the recipe sees no io, os, require, sys; what it describes
+--   is still the sandbox that its author wants: look at explain() before running it
 -- @treturn[1] sandbox
 -- @treturn[2] nil
 -- @treturn[2] string
-function M.load(path, ...)
-  local chunk, message = M.chunk(path, M.add_names(setmetatable({}, { __index = _G })))
+function M.load(path, options)
+  local env = options and options.untrusted and restricted() or M.add_names(setmetatable({}, { __index = _G }))
+  local chunk, message = M.chunk(path, env)
   if not chunk then return nil, message end
-  local box = chunk(...)
+  local box = chunk()
   if not require("nslua.sandbox").is(box) then return nil, path .. ": does not return a sandbox" end
   return box
 end

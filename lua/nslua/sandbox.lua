@@ -56,7 +56,7 @@ local function read_fields(fields, title, at, problems)
       local near = type(key) == "string" and check.nearest(key, schema.names)
       complain(problems, title, at, key, "unknown field %s%s", check.describe(key),
         near and (" (did you mean '%s'?)"):format(near) or "")
-    elseif value == unset then
+    elseif rawequal(value, unset) then
       recipe[key] = unset
     else
       local without = value
@@ -64,7 +64,7 @@ local function read_fields(fields, title, at, problems)
       if field.merge == "map" and type(value) == "table" then
         without, removed = {}, {}
         for k, item in next, value do
-          if item == unset then removed[k] = unset else without[k] = item end
+          if rawequal(item, unset) then removed[k] = unset else without[k] = item end
         end
       end
       local good, expected = field.type(without)

@@ -101,12 +101,15 @@ local fields = {
   {
     name = "user",
     type = check.any_of(check.one_of { "self", "root" }, check.record {
-      uid = check.id, gid = check.id, uid_map = id_map, gid_map = id_map, groups = check.list_of(check.id),
+      uid = check.id, gid = check.id, uid_map = id_map, gid_map = id_map,
+      groups = check.any_of(check.one_of { "strict" }, check.list_of(check.id)),
     }),
     values = "\"self\" | \"root\" | { uid=, gid=, uid_map=, gid_map=, groups= }", default = "\"self\"",
     doc = "`\"self\"`: an ordinary caller keeps its uid and gid; root gets an unprivileged host id of "
       .. "its own, 1000 inside. `\"root\"`: the same outside, 0 inside. A table: `uid` and `gid` inside, "
-      .. "and maps of entries `{ inside, outside, count }`.",
+      .. "and maps of entries `{ inside, outside, count }`; `groups`: the supplementary groups, none by "
+      .. "default. An ordinary caller cannot drop its own: they stay, and the result says so, unless "
+      .. "`groups = \"strict\"` makes that an error.",
   },
   {
     name = "hostname", type = check.hostname, values = "text", default = "\"sandbox\"",

@@ -29,22 +29,31 @@ local function null(mode)
   return new { kind = "null", theirs = fd, own = true }
 end
 
+--- A descriptor of the caller's. A directory, or a bare path, would lead out of the sandbox.
+local function given(kind, value)
+  local status = sys.fstat(value)
+  if status and (status.type == "directory" or status.path_only) then
+    return nil, Error.new { step = kind, reason = "a directory or O_PATH descriptor is not passed to a payload" }
+  end
+  return new { kind = kind, theirs = value }
+end
+
 --- stdin: "null", "inherit", "pipe", a file or fd, any other string (or { data = string }) as content.
 local function input(value)
   if value == nil or value == "null" then return null "read" end
-  if value == "inherit" then return new { kind = "inherit", theirs = 0 } end
+  if value == "inherit" then return given("inherit", 0) end
   if value == "pipe" then return pipe("pipe", true, {}) end
   if type(value) == "string" then return pipe("data", true, { data = value, at = 1 }) end
   if type(value) == "table" then return pipe("data", true, { data = value.data, at = 1 }) end
-  return new { kind = "file", theirs = value }
+  return given("file", value)
 end
 
 --- stdout and stderr: "null", "relay", "capture", "pipe", "inherit", a file or fd.
 local function output(value, number)
   if value == "null" then return null "write" end
-  if value == "inherit" then return new { kind = "inherit", theirs = number } end
+  if value == "inherit" then return given("inherit", number) end
   if type(value) == "string" then return pipe(value, false, { sink = number, chunks = {}, size = 0 }) end
-  return new { kind = "file", theirs = value }
+  return given("file", value)
 end
 
 --- What to poll: bytes that we have to move while the payload runs. A pipe is moved by its user.
