@@ -15,16 +15,14 @@ local SECTIONS <const> = { "setup", "sources", "mounts", "entry", "tree", "seals
 
 local Plan = { __name = "nslua.plan" }
 
---- Methods first; then the primitives, at the current place.
-function Plan.__index(self, key)
-  local method = Plan[key]
-  if method ~= nil then return method end
-  local current = rawget(self, "current")
-  local primitive = type(key) == "string" and current and current[key]
-  if not primitive then return nil end
-  return function(plan, ...)
-    local result = primitive(plan.current, ...)
-    return result ~= plan.current and result or plan
+Plan.__index = Plan
+
+--- The primitives (and optional, tolerate, register, pass), at the current place.
+for name, record in pairs(getmetatable(sys.plan()).__index) do
+  Plan[name] = function(self, ...)
+    local current = self.current
+    local result = record(current, ...)
+    return result ~= current and result or self
   end
 end
 
