@@ -1,0 +1,10 @@
+-- Builds a project: its directory is writable, the system is read-only, there is no network, and of
+-- your home, keys and processes there is nothing.
+--   cd project && nslua build.lua make -j4
+return sandbox "build" {
+  hostname = "builder",
+  fs = { fs.os(), fs.rw(".", "/src") },
+  cwd = "/src", env = { HOME = "/tmp", inherit = { "CC", "CFLAGS" } },
+  limits = { time = 600 },
+  command = { "make", "--dry-run" },
+}
