@@ -1,0 +1,89 @@
+local probe = require "probe"
+
+local directory, tree
+
+--- In the copied tree, with no network, as a user finds it: nothing preloaded, a home of its own.
+local function offline(command)
+  local network = probe.is_root and "unshare --net" or "unshare --net --map-current-user"
+  return probe.shell(("cd %s && env -u LD_PRELOAD -u MAKEFLAGS HOME=%s timeout 240 %s sh -c '%s'"):format(
+    tree, directory, network, command))
+end
+
+local function files_below(path)
+  return (probe.shell(("cd %s && find . ! -type d | sort"):format(path)))
+end
+
+--- A plain program of lua5.4 that finds the module in a tree, and only there.
+local function plain_program(share, lib)
+  return ([[cd / && env -u LD_PRELOAD LUA_PATH="%s/?.lua;%s/?/init.lua" LUA_CPATH="%s/?.so" lua5.4 -e '
+    local nslua = require "nslua"
+    local result = assert(nslua.sandbox { hostname = "plain" }:run { "hostname", stdout = "capture" })
+    io.write(result.stdout, debug.getinfo(nslua.sandbox, "S").source)']]):format(share, share, lib)
+end
+
+describe("an installed nslua", function()
+  setup(function()
+    directory = probe.directory()
+    tree = directory .. "/source"
+    probe.shell(("mkdir %s && cp -r Makefile LICENSE csrc lua rockspec %s"):format(tree, tree))
+  end)
+  teardown(function() probe.remove(directory) end)
+
+  describe("by make install", function()
+    local root
+
+    setup(function()
+      root = directory .. "/root"
+      local output, status = offline("make -j2 install PREFIX=/usr DESTDIR=" .. root)
+      assert.equal(0, status, output)
+    end)
+
+    it("runs, with its own sources, also where neither tree nor modules are", function()
+      local program = root .. "/usr/bin/nslua"
+      assert.equal("sandbox\n", (probe.shell(("cd / && timeout 60 %s run -- hostname"):format(program))))
+      assert.equal("@nslua/sandbox.lua\n", (probe.shell(([[cd / && timeout 60 %s -e '
+        print(debug.getinfo(sandbox, "S").source)']]):format(program))))
+    end)
+
+    it("is a module for a plain Lua program", function()
+      local output, status = probe.shell(plain_program(root .. "/usr/share/lua/5.4", root .. "/usr/lib/lua/5.4"))
+      assert.equal(0, status, output)
+      assert.equal("plain\n@" .. root .. "/usr/share/lua/5.4/nslua/sandbox.lua", output)
+    end)
+
+    it("is gone after make uninstall", function()
+      assert.truthy(files_below(root):find "nslua/sys%.so")
+      local output, status = offline("make uninstall PREFIX=/usr DESTDIR=" .. root)
+      assert.equal(0, status, output)
+      assert.equal("", files_below(root))
+      assert.equal("", (probe.shell(("find %s -name nslua"):format(root))))
+    end)
+  end)
+
+  describe("by luarocks make --tree", function()
+    local rocks
+
+    setup(function()
+      rocks = directory .. "/rocks"
+      local output, status = offline("make clean >/dev/null; luarocks --lua-version 5.4 make --tree " .. rocks
+        .. " rockspec/nslua-scm-1.rockspec")
+      assert.equal(0, status, output)
+    end)
+
+    it("is a module for a plain Lua program", function()
+      local output, status = probe.shell(plain_program(rocks .. "/share/lua/5.4", rocks .. "/lib/lua/5.4"))
+      assert.equal(0, status, output)
+      assert.equal("plain\n@" .. rocks .. "/share/lua/5.4/nslua/sandbox.lua", output)
+    end)
+
+    it("runs", function()
+      assert.equal("sandbox\n", (probe.shell(("cd / && timeout 60 %s/bin/nslua run -- hostname"):format(rocks))))
+    end)
+
+    it("is gone after luarocks remove", function()
+      local output, status = offline("luarocks --lua-version 5.4 remove --tree " .. rocks .. " nslua")
+      assert.equal(0, status, output)
+      assert.equal("", (probe.shell(("find %s -name \"nslua*\" ! -type d"):format(rocks))))
+    end)
+  end)
+end)
