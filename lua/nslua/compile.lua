@@ -153,7 +153,7 @@ local function record_root(plan, list)
     end
   end
   plan:owner "root"
-  plan.root = plan:filesystem("tmpfs", { { "size", "64M" }, { "nr_inodes", "65536" }, { "mode", "755" } },
+  plan.root = plan:filesystem("tmpfs", { { "size", "256M" }, { "nr_inodes", "65536" }, { "mode", "755" } },
     { "nosuid", "nodev" })
   plan.own_root = true
 end

@@ -170,12 +170,22 @@ local DEV_LINKS <const> = {
   { "stderr", "/proc/self/fd/2" }, { "ptmx", "pts/ptmx" },
 }
 
+--- A directory for what a verb makes: in a file system of ours a plain one, elsewhere a tmpfs, which
+--- becomes read-only at the end.
+local function make_directory(e, plan)
+  local _, _, own = plan:resolve(e.target, e.options.create)
+  if own then return plan:add(fs.dir(e.target)) end
+  local mount = record_tmpfs(plan, { exec = false })
+  plan:place(mount, e.target, e.options, true)
+  plan:seal(mount)
+end
+
 verbs.dev = {
   parameters = { at "/dev" }, options = { create = check.boolean },
-  summary = function(e) return "dev on " .. e.target end, own = true, flags = "nosuid,noexec",
+  summary = function(e) return "dev on " .. e.target end, flags = "nosuid,noexec",
   doc = "null, zero, full, random, urandom, tty, fd and stdio links, an own pts and shm.",
-  mount = function(_, plan) return record_tmpfs(plan, { size = 1 << 20, inodes = 256, exec = false }) end,
-  after = function(e, plan, register)
+  record = function(e, plan)
+    make_directory(e, plan)
     for _, name in ipairs(NODE_NAMES) do
       local node = fs.device("/dev/" .. name, e.target .. "/" .. name)
       node.number = NODES[name]
@@ -185,8 +195,7 @@ verbs.dev = {
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
     plan:place(pts, e.target .. "/pts")
-    plan:add(fs.tmpfs(e.target .. "/shm", { size = 64 << 20, mode = TMPFS_MODE, exec = false }))
-    plan:seal(register)
+    plan:add(fs.dir(e.target .. "/shm", { mode = TMPFS_MODE, writable = true, exec = false }))
   end,
 }
 
@@ -212,12 +221,18 @@ verbs.file = {
 }
 
 verbs.dir = {
-  parameters = { target }, options = { mode = check.mode, create = check.boolean },
+  parameters = { target },
+  options = { mode = check.mode, create = check.boolean, writable = check.boolean, exec = check.boolean },
   summary = function(e) return "directory " .. e.target end,
-  doc = "A directory, of mode 0755 unless `mode` says otherwise; its parents are made too.",
+  doc = "A directory, of mode 0755 unless `mode` says otherwise; its parents are made too. With `writable` "
+    .. "it stays so when the root becomes read-only; all such directories share the root's size (256M).",
   record = function(e, plan)
     local path, parents = plan:resolve(e.target, e.options.create)
     plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents)
+    if not e.options.writable then return end
+    local clone = plan.tree:open_tree(plan.tree:open(plan.root, path, "path"), nil, "clone")
+    if e.options.exec == false then plan.tree:mount_setattr(clone, nil, "noexec") end
+    plan:place(clone, e.target, e.options, true)
   end,
 }
 
@@ -248,9 +263,8 @@ verbs.mask = {
 
 -- Of /etc only what programs need to start and look things up; nothing that is anybody's data.
 local ETC <const> = {
-  "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ssl/certs",
-  "/etc/ssl/openssl.cnf", "/etc/ca-certificates.conf", "/etc/pki/tls/certs", "/etc/services",
-  "/etc/protocols", "/etc/mime.types",
+  "/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
+  "/etc/services", "/etc/protocols",
 }
 local TOP <const> = { "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32" }
 
@@ -295,11 +309,11 @@ verbs.os = {
     add_etc(list, plan)
     if plan.new.pid then list[#list + 1] = fs.proc() end
     list[#list + 1] = fs.dev()
-    list[#list + 1] = fs.tmpfs("/tmp", { mode = TMPFS_MODE })
-    list[#list + 1] = fs.tmpfs("/run", { size = 16 << 20, inodes = 4096 })
+    list[#list + 1] = fs.dir("/tmp", { mode = TMPFS_MODE, writable = true })
+    list[#list + 1] = fs.dir("/run", { writable = true })
     list[#list + 1] = fs.symlink("../tmp", "/var/tmp")
     list[#list + 1] = fs.symlink("../run", "/var/run")
-    list[#list + 1] = fs.tmpfs(plan.identity.home, { mode = 448 })
+    list[#list + 1] = fs.dir(plan.identity.home, { mode = 448, writable = true })
     plan.home = plan.identity.home
     return list
   end,

@@ -215,7 +215,7 @@ function Plan:enter()
   entry:mount_setattr(nil, "/", nil, nil, "private", "recursive")
   if self.stored then
     entry:mount_setattr(self.stored, nil, "ro")
-    entry:move_mount(self.stored, nil, "/")
+    entry:move_mount(self.stored, nil, "/proc") -- of the old root, with which it goes
   end
   entry:move_mount(self.root, nil, "/")
   entry:fchdir(self.root)
@@ -225,8 +225,6 @@ end
 --- Records the end of the old root, which still lies below the new one, and the sealing of ours.
 function Plan:leave()
   self.seals:fchdir(self.root)
-  -- "." leads to the topmost mount of the stack: the store, where there is one, then the old root.
-  if self.stored then self.seals:umount(".", "detach") end
   self.seals:umount(".", "detach")
   self.seals:expect_root()
   if self.own_root then self:seal(self.root) end
