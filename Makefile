@@ -14,6 +14,7 @@ LUA_CFLAGS ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua
 LUA_LIBS   ?= $(if $(LUA_LIBDIR),-L$(LUA_LIBDIR)) \
 	-Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -lm -ldl
 CAP_LIBS   ?= -lcap
+HOST_CAP_LIBS ?= -l:libcap.a
 
 INSTALL_BIN = $(DESTDIR)$(or $(INST_BINDIR),$(PREFIX)/bin)
 INSTALL_LUA = $(DESTDIR)$(or $(INST_LUADIR),$(PREFIX)/share/lua/5.4)
@@ -79,7 +80,7 @@ $(BUILD)/host/embedded.o: $(BUILD)/embedded.c csrc/host/embedded.h
 	$(CC) $(SYS_CFLAGS) -Icsrc/host -c -o $@ $<
 
 HOST_O = $(BUILD)/host/embedded.o $(SYS_O)
-LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(LUA_LIBS) $(CAP_LIBS)
+LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(LUA_LIBS) $(HOST_CAP_LIBS)
 
 $(BUILD)/nslua: $(BUILD)/host/main-development.o $(HOST_O)
 	$(LINK_HOST)

@@ -107,7 +107,7 @@ static int run(lua_State *L) {
     lua_pushboolean(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
   }
-  lua_gc(L, LUA_GCSTOP); /* until the libraries and nslua itself are loaded */
+  lua_gc(L, LUA_GCSTOP); /* until code of the user's runs, or a payload */
   luaL_openlibs(L);
   drop_current_directory(L, "path");
   drop_current_directory(L, "cpath");
@@ -118,8 +118,6 @@ static int run(lua_State *L) {
   lua_getglobal(L, "require");
   lua_pushliteral(L, "nslua.cli");
   lua_call(L, 1, 1);
-  lua_gc(L, LUA_GCRESTART);
-  lua_gc(L, LUA_GCGEN, 0, 0);
   push_arguments(L, argc, argv);
   lua_call(L, 1, 1);
   return 1;

@@ -33,17 +33,21 @@ end
 
 local function usage_error(message) fail(message .. "\n" .. USAGE) end
 
-local function global_names() require("nslua.load").add_names(_G) end
+--- What code of the user's finds: our names, and a collector that runs.
+local function prepare()
+  collectgarbage "restart"
+  require("nslua.load").add_names(_G)
+end
 
 local function run_code(code)
-  global_names()
+  prepare()
   local chunk, message = load(code, "=(command line)")
   if not chunk then fail(message) end
   chunk()
 end
 
 local function require_module(name)
-  global_names()
+  prepare()
   _G[name:match "^[%w_]+$" and name or name:gsub("%W", "_")] = require(name)
 end
 
@@ -87,7 +91,7 @@ local function shift(arg, first)
 end
 
 local function run_script(arg, first)
-  global_names()
+  prepare()
   local path = arg[first]
   local chunk, message
   if path == "-" then chunk, message = load(io.read "a", "=stdin")
@@ -121,7 +125,7 @@ local function dispatch(arg)
     end
   end
   if flags.interactive then
-    global_names()
+    prepare()
     require "nslua.cli.repl"()
   end
   return status

@@ -9,8 +9,15 @@ local function status_of(result)
 end
 
 local function status_of_error(err)
-  if err.op ~= "execve" then return FAILED end
+  if type(err) == "string" or err.op ~= "execve" then return FAILED end
   return err.code == "ENOENT" and NOT_FOUND or NOT_EXECUTABLE
+end
+
+--- The options may be wrong where the recipe names no command: that is the caller's mistake, not a bug.
+local function start(box, options)
+  local ok, process, err = pcall(box.spawn, box, options)
+  if ok then return process, err end
+  return nil, process
 end
 
 local M = {}
@@ -19,13 +26,15 @@ local M = {}
 -- it has a session of its own, so it cannot push input into it. Otherwise its output is relayed.
 function M.in_box(box, argv)
   local options = table.move(argv, 1, #argv, 1, {})
-  options.stdin = "inherit"
-  if sys.isatty(0) then options.stdout, options.stderr = "inherit", "inherit" end
-  local result, err = box:run(options)
-  if not result then
+  local output = sys.isatty(0) and "inherit" or "relay"
+  options.stdin, options.stdout, options.stderr = "inherit", output, output
+  local process <close>, err = start(box, options)
+  if not process then
     io.stderr:write("nslua: ", tostring(err), "\n")
     return status_of_error(err)
   end
+  collectgarbage "restart"
+  local result = process:wait()
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
   return status_of(result)
 end
