@@ -16,7 +16,7 @@ for i, path in ipairs(arg) do
   local file = assert(io.open(path, "rb"))
   local chunk = assert(load(file:read "a", "@" .. name .. ".lua", "t"))
   file:close()
-  print(("static const unsigned char code_%d[] = {\n%s\n};"):format(i, bytes_of(string.dump(chunk))))
+  print(("static const unsigned char code_%d[] = {\n%s\n};"):format(i, bytes_of(string.dump(chunk, true))))
   rows[i] = ('  { "%s", "@%s.lua", (const char *)code_%d, sizeof code_%d },'):format(
     name:gsub("/init$", ""):gsub("/", "."), name, i, i)
 end

@@ -13,6 +13,9 @@ enum { AF_INET_ = 2, SOCK_DGRAM_ = 2, SOCK_CLOEXEC_ = O_CLOEXEC };
 /** @see unshare(2) */
 long kernel_unshare(struct call *call) { return SYSCALL(unshare, ARG_INT(0)); }
 
+/** A pidfd, for setns into several namespaces of a process at once. @see pidfd_open(2) */
+long kernel_pidfd_open(struct call *call) { return SYSCALL(pidfd_open, ARG_INT(0), 0); }
+
 /** Joins the namespace(s) of a namespace fd or a pidfd. @see setns(2) */
 long kernel_setns(struct call *call) { return SYSCALL(setns, ARG_FD(0), ARG_INT(1)); }
 

@@ -59,6 +59,13 @@ function M.constructor(verb)
   end
 end
 
+--- An entry that a verb makes of others: its fields are right, its place is the outer one's.
+function M.make(verb, fields)
+  fields.verb = verb
+  fields.options = fields.options or {}
+  return setmetatable(fields, Entry)
+end
+
 function M.is(value) return getmetatable(value) == Entry end
 
 local MAX_DEPTH <const>, MAX_ENTRIES <const> = 8, 20000

@@ -31,8 +31,10 @@ local function facts_of(title, ready)
   local files = {}
   for i, added in ipairs(ready.entries) do
     local item = added.item
+    local flags = item.verb.flags
+    if type(flags) == "function" then flags = flags(item) end
     files[i] = { depth = added.depth, verb = item.verb.name, source = item.source, target = item.verb.target or item.target,
-      flags = item.verb.flags, link = item.link, optional = item.options.optional, at = item.at }
+      flags = flags, link = item.link, optional = item.options.optional, at = item.at }
   end
   local joined = {}
   for kind, handle in pairs(ready.joined) do joined[kind] = tostring(handle) end

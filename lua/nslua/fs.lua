@@ -82,6 +82,21 @@ verbs.host = {
   end,
 }
 
+--- Entries that verbs make of others.
+local function inner(name, target_path, fields)
+  fields = fields or {}
+  fields.target = target_path
+  return entry.make(verbs[name], fields)
+end
+
+local function inner_ro(path, options) return inner("ro", path, { source = path, options = options }) end
+
+local function inner_dir(path, mode, options)
+  options = options or {}
+  options.mode = mode
+  return inner("dir", path, { options = options })
+end
+
 -- -- file systems of the kernel --
 
 local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
@@ -174,7 +189,7 @@ local DEV_LINKS <const> = {
 --- becomes read-only at the end.
 local function make_directory(e, plan)
   local _, _, own = plan:resolve(e.target, e.options.create)
-  if own then return plan:add(fs.dir(e.target)) end
+  if own then return plan:add(inner_dir(e.target)) end
   local mount = record_tmpfs(plan, { exec = false })
   plan:place(mount, e.target, e.options, true)
   plan:seal(mount)
@@ -187,15 +202,13 @@ verbs.dev = {
   record = function(e, plan)
     make_directory(e, plan)
     for _, name in ipairs(NODE_NAMES) do
-      local node = fs.device("/dev/" .. name, e.target .. "/" .. name)
-      node.number = NODES[name]
-      plan:add(node)
+      plan:add(inner("device", e.target .. "/" .. name, { source = "/dev/" .. name, number = NODES[name] }))
     end
-    for _, link in ipairs(DEV_LINKS) do plan:add(fs.symlink(link[2], e.target .. "/" .. link[1])) end
+    for _, link in ipairs(DEV_LINKS) do plan:add(inner("symlink", e.target .. "/" .. link[1], { link = link[2] })) end
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
     plan:place(pts, e.target .. "/pts")
-    plan:add(fs.dir(e.target .. "/shm", { mode = TMPFS_MODE, writable = true, exec = false }))
+    plan:add(inner_dir(e.target .. "/shm", TMPFS_MODE, { writable = true, exec = false }))
   end,
 }
 
@@ -224,6 +237,7 @@ verbs.dir = {
   parameters = { target },
   options = { mode = check.mode, create = check.boolean, writable = check.boolean, exec = check.boolean },
   summary = function(e) return "directory " .. e.target end,
+  flags = function(e) return e.options.writable and "rw" or nil end,
   doc = "A directory, of mode 0755 unless `mode` says otherwise; its parents are made too. With `writable` "
     .. "it stays so when the root becomes read-only; all such directories share the root's size (256M).",
   record = function(e, plan)
@@ -270,33 +284,27 @@ local TOP <const> = { "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32" }
 
 local NSSWITCH <const> = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 
---- /etc/localtime is a link into /usr on most systems, a file on some.
-local function add_localtime(list)
-  local link = sys.readlink "/etc/localtime"
-  if link then list[#list + 1] = fs.symlink(link, "/etc/localtime")
-  elseif sys.stat "/etc/localtime" then list[#list + 1] = fs.ro "/etc/localtime" end
-end
-
-local function add_programs(list)
-  list[#list + 1] = fs.ro "/usr"
-  for _, directory in ipairs(TOP) do
-    local link = sys.readlink(directory)
-    if link then list[#list + 1] = fs.symlink(link, directory)
-    elseif sys.lstat(directory) then list[#list + 1] = fs.ro(directory) end
-  end
+--- A directory or file of the host as it is there: a symbolic link, or shared.
+local function like_host(list, path)
+  local link = sys.readlink(path)
+  if link then list[#list + 1] = inner("symlink", path, { link = link })
+  elseif sys.lstat(path) then list[#list + 1] = inner_ro(path) end
 end
 
 local function add_etc(list, plan)
   for _, path in ipairs(ETC) do
-    if sys.stat(path) then list[#list + 1] = fs.ro(path, { optional = true }) end
+    if sys.stat(path) then list[#list + 1] = inner_ro(path, { optional = true }) end
   end
-  add_localtime(list)
+  like_host(list, "/etc/localtime")
   local host = plan.hostname and (" " .. plan.hostname) or ""
-  list[#list + 1] = fs.file("/etc/passwd", plan.identity:passwd())
-  list[#list + 1] = fs.file("/etc/group", plan.identity:group())
-  list[#list + 1] = fs.file("/etc/hosts", "127.0.0.1 localhost" .. host .. "\n::1 localhost" .. host .. "\n")
-  list[#list + 1] = fs.file("/etc/nsswitch.conf", NSSWITCH)
-  if plan.net == "host" then list[#list + 1] = fs.ro("/etc/resolv.conf", { optional = true }) end
+  local files = {
+    passwd = plan.identity:passwd(), group = plan.identity:group(), ["nsswitch.conf"] = NSSWITCH,
+    hosts = "127.0.0.1 localhost" .. host .. "\n::1 localhost" .. host .. "\n",
+  }
+  for _, name in ipairs { "passwd", "group", "hosts", "nsswitch.conf" } do
+    list[#list + 1] = inner("file", "/etc/" .. name, { content = files[name] })
+  end
+  if plan.net == "host" then list[#list + 1] = inner_ro("/etc/resolv.conf", { optional = true }) end
 end
 
 verbs.os = {
@@ -304,16 +312,16 @@ verbs.os = {
   doc = "The running system's programs and libraries, read-only; of /etc only what programs need, with "
     .. "the sandbox's own users; /proc, /dev, private /tmp and /run, an empty home. Nothing of anybody's data.",
   expand = function(_, plan)
-    local list = {}
-    add_programs(list)
+    local list = { inner_ro "/usr" }
+    for _, directory in ipairs(TOP) do like_host(list, directory) end
     add_etc(list, plan)
-    if plan.new.pid then list[#list + 1] = fs.proc() end
-    list[#list + 1] = fs.dev()
-    list[#list + 1] = fs.dir("/tmp", { mode = TMPFS_MODE, writable = true })
-    list[#list + 1] = fs.dir("/run", { writable = true })
-    list[#list + 1] = fs.symlink("../tmp", "/var/tmp")
-    list[#list + 1] = fs.symlink("../run", "/var/run")
-    list[#list + 1] = fs.dir(plan.identity.home, { mode = 448, writable = true })
+    if plan.new.pid then list[#list + 1] = inner("proc", "/proc") end
+    list[#list + 1] = inner("dev", "/dev")
+    list[#list + 1] = inner_dir("/tmp", TMPFS_MODE, { writable = true })
+    list[#list + 1] = inner_dir("/run", nil, { writable = true })
+    list[#list + 1] = inner("symlink", "/var/tmp", { link = "../tmp" })
+    list[#list + 1] = inner("symlink", "/var/run", { link = "../run" })
+    list[#list + 1] = inner_dir(plan.identity.home, 448, { writable = true })
     plan.home = plan.identity.home
     return list
   end,
