@@ -149,17 +149,18 @@ function M.spawn(ready, options, argv, default)
   local opened, err = streams.open(options, default)
   if not opened then return nil, err end
   io.stdout:flush()
+  local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
+  local deadline = limit and started_at + limit or nil
   local stage, enforced = start.start(ready, options, argv,
-    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs })
+    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline)
   opened:handed_over()
   if not stage then
     opened:close()
     return nil, enforced
   end
-  local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = limit and started_at + limit or nil,
+    deadline = deadline,
   }, Process)
   take_pipes(process)
   return process

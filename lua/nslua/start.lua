@@ -131,15 +131,28 @@ local function spawn_stage(ready, operations, fds)
   return stage
 end
 
---- The first message: set-up has failed, or the payload has started.
-local function await_start(ready, stage, operations, owners)
-  local kind, record
-  repeat kind, record = stage:receive(true) until kind ~= "none"
+--- The first message; nil when the time is over before it comes.
+local function first_message(stage, deadline)
+  while true do
+    local left = deadline and deadline - sys.clock()
+    if left and left <= 0 then return nil end
+    if sys.poll(left, stage:fileno(), "r") then
+      local kind, record = stage:receive()
+      if kind ~= "none" then return kind, record end
+    end
+  end
+end
+
+--- Set-up has failed, or the payload has started.
+local function await_start(ready, stage, operations, owners, deadline)
+  local kind, record = first_message(stage, deadline)
   if kind == "started" then
     local ok, err = check_held(ready, record)
     return ok and record, err
   elseif kind == "failed" then
     return nil, failure.of_plan(operations, owners, record)
+  elseif not kind then
+    return nil, Error.new { step = "stage", reason = "the time limit passed while it set the sandbox up" }
   end
   return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
 end
@@ -151,11 +164,12 @@ local M = {}
 -- @tparam table options of nslua.options
 -- @tparam table argv
 -- @tparam table stdio the three fds that it gets
+-- @tparam[opt] number deadline of the monotonic clock
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.start(ready, options, argv, stdio)
+function M.start(ready, options, argv, stdio, deadline)
   local payload, owners = record_payload(ready, options, argv)
   local operations = ready.operations .. payload
   local fds = {}
@@ -171,7 +185,7 @@ function M.start(ready, options, argv, stdio)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
-  held, err = await_start(ready, stage, operations, owners)
+  held, err = await_start(ready, stage, operations, owners, deadline)
   if not held then
     stage:close()
     return nil, err
