@@ -14,16 +14,16 @@ function M.shell(command)
   return output, how == "exit" and status or 128 + status
 end
 
---- A new directory, of mode 0755 whatever the umask; removed by M.remove.
+--- A new directory, of mode 0755 whatever the umask, on a file system that can be idmapped.
 function M.directory()
-  local path = M.shell("mktemp -d /tmp/nslua-spec.XXXXXX"):match "%S+"
+  local path = M.shell("mktemp -d /var/tmp/nslua-spec.XXXXXX"):match "%S+"
   M.shell("chmod 755 " .. path)
   return path
 end
 
---- Only below /tmp, only on one file system.
+--- Only what M.directory made, only on one file system.
 function M.remove(path)
-  assert(path:find "^/tmp/nslua%-spec%.%w+$")
+  assert(path:find "^/var/tmp/nslua%-spec%.%w+$")
   M.shell("rm -rf --one-file-system " .. path)
 end
 
