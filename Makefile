@@ -153,7 +153,7 @@ bench: all
 
 doc: all
 	$(BUILD)/nslua doc/reference.lua > doc/reference.md
-	ldoc -q -c doc/config.ld -d $(BUILD)/doc .
+	ldoc -q -c doc/config.ld -d ../$(BUILD)/doc .
 
 .PHONY: all install uninstall dist clean deps demo test test-vm sanitized lint bench doc
 .DELETE_ON_ERROR:

@@ -1,0 +1,157 @@
+-- Prints doc/reference.md: the fields, the verbs of fs, and the primitives, from the tables that nslua works with.
+--   nslua doc/reference.lua > doc/reference.md
+local here = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
+local schema = require "nslua.schema"
+local fs = require "nslua.fs"
+
+--- A table of the C sources, without comments.
+local function read(path)
+  local file <close> = assert(io.open(here .. "../csrc/" .. path))
+  return (file:read "a":gsub("/%*.-%*/", ""))
+end
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+local function row(...) print("| " .. table.concat({ ... }, " | ") .. " |") end
+
+local function head(...)
+  row(...)
+  print("|" .. ("---|"):rep(select("#", ...)))
+end
+
+--- Text for a cell of a table.
+local function cell(text) return (text:gsub("|", "\\|")) end
+
+local function code(text) return "`" .. cell(text) .. "`" end
+
+-- -- fields --
+
+local MERGED <const> = { map = "Merges by key.", append = "Appends." }
+
+local function print_fields()
+  print "## Fields of a recipe\n"
+  print "What `with` gives for a field replaces the value before, unless the field says that it merges or appends.\n"
+  head("field", "values", "default", "")
+  for _, field in ipairs(schema.fields) do
+    local doc = field.doc .. (MERGED[field.merge] and " " .. MERGED[field.merge] or "")
+    row(code(field.name), code(field.values), cell(field.default), cell(doc))
+  end
+end
+
+-- -- verbs --
+
+--- The type of a verb's options refuses what is no table, and names the options; it refuses a function
+-- as an option, and says what it expects.
+local function options_of(verb)
+  local _, expected = verb.options(false)
+  local names = {}
+  for name in expected:match "^a table of (.*)$":gmatch "[%w_]+" do names[#names + 1] = name end
+  return names
+end
+
+local function option_words(verb, option)
+  local _, expected = verb.options { [option] = print }
+  return expected:match("^a table where " .. option .. " is (.*) %(not a function%)$")
+end
+
+local function signature(verb)
+  local words = {}
+  for _, parameter in ipairs(verb.parameters) do
+    words[#words + 1] = parameter.default and "[" .. parameter.name .. "]" or parameter.name
+  end
+  if #options_of(verb) > 0 then words[#words + 1] = "[options]" end
+  return ("fs.%s(%s)"):format(verb.name, table.concat(words, ", "))
+end
+
+local function print_verbs()
+  print "\n## Verbs of fs\n"
+  print "In brackets: may be left out. Sources are the host's, targets are absolute paths inside. An option of true or"
+  print "false is false when it is not given, but for `exec` and `idmap`.\n"
+  head("verb", "options", "")
+  for _, name in ipairs(sorted_keys(fs.verbs)) do
+    local verb = fs.verbs[name]
+    local options = options_of(verb)
+    for i, option in ipairs(options) do options[i] = code(option) end
+    row(code(signature(verb)), table.concat(options, " "), cell(verb.doc))
+  end
+end
+
+local MEANING <const> = {
+  optional = "skips the entry when the source is missing; `enforced.skipped` of a result says so",
+  create = "makes a missing mount point also in a tree that is shared",
+  exec = "false: nothing in it can be executed",
+  idmap = "false: root shares a writable tree with the ids as they are",
+  inodes = "how many files at most", size = "how many bytes at most", mode = "permission bits",
+  full = "nothing is masked or made read-only", subset = "nothing but the processes",
+  hidepid = "which processes of others can be seen",
+}
+
+local function print_options()
+  local words = {}
+  for _, verb in pairs(fs.verbs) do
+    for _, option in ipairs(options_of(verb)) do words[option] = option_words(verb, option) end
+  end
+  print()
+  head("option", "is", "")
+  for _, option in ipairs(sorted_keys(words)) do row(code(option), cell(words[option]), MEANING[option] or "") end
+end
+
+-- -- primitives --
+
+local KINDS <const> = {
+  STR = "string", BYTES = "bytes", LIST = "list of strings", INT = "integer", INTS = "list of integers", MODE = "mode", FD = "fd",
+}
+local RESULTS <const> = { DONE = "true", FD = "fd", NUMBER = "integer" }
+
+local function parameters_of(text)
+  local words = {}
+  for macro, first, second in text:gmatch "(%u+)%(([%w_]+), ([%w_]+)%)" do
+    local kind, none = first:gsub("_OR_NONE$", "")
+    local word = ("%s: %s"):format(second, macro == "FLAGS" and first or KINDS[kind])
+    words[#words + 1] = none > 0 and "[" .. word .. "]" or word
+  end
+  return table.concat(words, ", ")
+end
+
+local function print_primitives(text)
+  head("primitive", "arguments", "gives")
+  for arguments in text:gmatch "PRIMITIVE(%b())" do
+    local name, result, parameters = arguments:match "^%(([%w_]+), (%u+), ?(.*)%)$"
+    row(code(name), parameters_of(parameters), RESULTS[result])
+  end
+end
+
+local function print_flags()
+  print "\n### Flags\n"
+  print "In a list, one alone, or an integer.\n"
+  head("set", "names")
+  for set, flags in read "kernel/flags.def":gmatch "FLAG_SET%(([%w_]+)%)(.-)END_SET" do
+    local names = {}
+    for name in flags:gmatch 'FLAG%("([%w_]+)"' do names[#names + 1] = code(name) end
+    row(set, table.concat(names, " "))
+  end
+end
+
+local function print_sys()
+  print "\n## Primitives of nslua.sys\n"
+  print "Each is a function of `nslua.sys` that acts now (gives what the table says, or nil, a message and the errno), and a"
+  print "method of a plan that records it for the child. In brackets: may be nil. With `dirfd` a path is resolved below it,"
+  print "without symbolic links; `parents` is the mode that missing directories on the way are made with. An fd is an integer,"
+  print "a handle, a Lua file or, in a plan, what another primitive gave. Names such as `mount_flags` are sets of flags, below.\n"
+  print_primitives(read "kernel/primitives.def")
+  print "\nOnly in a plan, for they act on the child itself:\n"
+  print_primitives(read "stage/primitives.def")
+  print_flags()
+end
+
+print "# Reference\n"
+print "Made by `make doc` from the tables that nslua works with: do not edit.\n"
+print_fields()
+print_verbs()
+print_options()
+print_sys()

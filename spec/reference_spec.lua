@@ -1,0 +1,26 @@
+local probe = require "probe"
+
+describe("doc/reference.md", function()
+  it("is what doc/reference.lua prints: `make doc` brings it up to date", function()
+    local printed, status = probe.shell(("timeout 60 %s doc/reference.lua < /dev/null"):format(probe.nslua))
+    assert.equal(0, status, printed)
+    assert.equal(probe.read "doc/reference.md", printed)
+  end)
+
+  it("has every field, verb and primitive", function()
+    local text = probe.read "doc/reference.md"
+    for _, name in ipairs(require "nslua.schema".names) do
+      assert.truthy(text:find("\n| `" .. name .. "` |", 1, true), name)
+    end
+    for name in pairs(require "nslua.fs".verbs) do assert.truthy(text:find("\n| `fs." .. name .. "(", 1, true), name) end
+    for name in probe.read "csrc/kernel/primitives.def":gmatch "\nPRIMITIVE%(([%w_]+)" do
+      assert.truthy(text:find("\n| `" .. name .. "` |", 1, true), name)
+      assert.equal("function", type(require "nslua.sys"[name]), name)
+    end
+  end)
+
+  it("says what each option of a verb is for", function()
+    local options = probe.read "doc/reference.md":match "\n| option | is .-\n\n"
+    assert.is_nil(options:find("|  |\n", 6, true), options)
+  end)
+end)
