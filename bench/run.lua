@@ -21,7 +21,7 @@ local function heading()
   print(("%-42s %10s %10s %7s %-13s %8s"):format("", "nslua", "other", "ratio", " rounds", "target"))
 end
 
---- A comparison: medians in microseconds, their ratio, the middle half of the rounds' ratios.
+--- A comparison: medians in microseconds; the median and the middle half of the rounds' ratios.
 local function row(name, target, result)
   print(("%-42s %10.0f %10.0f %7.2f (%.2f to %.2f) %8s %s"):format(name, result.ours, result.theirs, result.ratio,
     result.low, result.high, target and ("<= %.2f"):format(target) or "", target and verdict(result.ratio <= target) or ""))
