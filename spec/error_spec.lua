@@ -120,7 +120,7 @@ describe("an error", function()
     local output = elsewhere("unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"' -",
       [[
       local user = { uid = 0, gid = 0, uid_map = { { 0, 0, 1 } }, gid_map = { { 0, 0, 1 } } }
-      local r, e = nslua.sandbox { user = user }:run { "true" }
+      local r, e = nslua.sandbox { user = user, namespaces = { "user" } }:run { "true" }
       print(r, e.op, e.errno, e.code)
       print(e)
     ]])

@@ -1,0 +1,251 @@
+local inside = require "inside"
+local nslua = require "nslua"
+local probe = require "probe"
+
+local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
+-- Names below /proc/PID/ns.
+local LINKS <const> = { cgroup = "cgroup", ipc = "ipc", mount = "mnt", net = "net", pid = "pid", time = "time",
+  user = "user", uts = "uts" }
+local LOOK <const> = "for n in cgroup ipc mnt net pid time user uts; do echo $n $(readlink /proc/self/ns/$n); done"
+
+local function parse(text)
+  local links = {}
+  for name, link in text:gmatch "(%w+) (%w+:%[%d+%])" do links[name] = link end
+  return links
+end
+
+local function here()
+  local links = {}
+  for _, name in pairs(LINKS) do links[name] = sys.readlink("/proc/self/ns/" .. name) end
+  return links
+end
+
+--- The kinds that are new in a box, by what the payload sees of itself.
+local function new_kinds(box)
+  local own, seen, kinds = here(), parse((inside.sh(box, LOOK))), {}
+  for kind, name in pairs(LINKS) do
+    assert.is_string(seen[name], kind)
+    if seen[name] ~= own[name] then kinds[#kinds + 1] = kind end
+  end
+  table.sort(kinds)
+  return kinds
+end
+
+--- A recipe with the caller's files: /proc is the caller's too, where no PID namespace is new.
+local function bare(fields) return sandbox(fields) end
+
+describe("namespaces", function()
+  it("are all new, but for time, when nothing is said", function()
+    assert.same({ "cgroup", "ipc", "mount", "net", "pid", "user", "uts" }, new_kinds(sandbox {}))
+  end)
+
+  it("are new as the host sees them too", function()
+    local process <close> = assert(sandbox {}:spawn { "sleep", "20", stdout = "null", stderr = "null" })
+    local own = here()
+    for kind, name in pairs(LINKS) do
+      local link = assert(sys.readlink(("/proc/%d/ns/%s"):format(process.pid, name)))
+      if kind == "time" then assert.equal(own[name], link) else assert.not_equal(own[name], link, kind) end
+    end
+  end)
+
+  it("are all eight with a clock", function()
+    assert.equal(8, #new_kinds(sandbox { clock = { boottime = 0 } }))
+    assert.equal(8, #new_kinds(sandbox { namespaces = { time = true } }))
+  end)
+
+  for kind in pairs(LINKS) do
+    it("are exactly the listed ones: " .. kind, function()
+      local list = kind == "user" and { "user" } or { "user", kind }
+      if kind == "mount" or kind == "pid" then list[#list + 1] = kind == "mount" and "pid" or "mount" end
+      table.sort(list)
+      assert.same(list, new_kinds(bare { namespaces = list }))
+    end)
+
+    it("are all but the one that is refused: " .. kind, function()
+      if kind == "user" and not probe.is_root then return pending "an ordinary user needs a user namespace" end
+      local want = { "cgroup", "ipc", "mount", "net", "pid", "user", "uts" }
+      for i, name in ipairs(want) do
+        if name == kind then table.remove(want, i) break end
+      end
+      local list = kind == "pid" and { fs.ro "/usr", fs.symlink("usr/bin", "/bin"), fs.symlink("usr/lib", "/lib"),
+        fs.symlink("usr/lib64", "/lib64"), fs.ro "/proc" } or nil
+      assert.same(want, new_kinds(sandbox { namespaces = { [kind] = false }, fs = list }))
+    end)
+  end
+
+  it("without a user namespace are for root alone", function()
+    local result, message = inside.run(bare { namespaces = { "uts" } }, { "true" })
+    if probe.is_root then return assert.is_true(result.ok) end
+    assert.is_nil(result)
+    assert.matches("clone3: Operation not permitted %(EPERM%);.*needs a user namespace with them", message)
+  end)
+
+  it("that are new are told in result.enforced", function()
+    local result = inside.run(sandbox { namespaces = { "user", "uts" } }, { "true" })
+    assert.same({ "user", "uts" }, result.enforced.namespaces)
+  end)
+end)
+
+describe("a UTS namespace", function()
+  it("has the names of the recipe, and the host keeps its own", function()
+    local before = probe.shell "uname -n"
+    assert.equal("sandbox\n", (inside.sh(sandbox {}, "uname -n")))
+    assert.equal("builder\n", (inside.sh(sandbox { hostname = "builder" }, "uname -n")))
+    assert.equal("domain\n", (inside.sh(sandbox { domainname = "domain" }, "cat /proc/sys/kernel/domainname")))
+    assert.equal(before, probe.shell "uname -n")
+  end)
+end)
+
+describe("an IPC namespace", function()
+  it("does not share queues", function()
+    local host = probe.shell "ipcs -q | wc -l"
+    local seen = inside.sh(sandbox {}, "ipcmk -Q >/dev/null; ipcs -q | grep -c 0x")
+    assert.equal("1\n", seen)
+    assert.equal(host, probe.shell "ipcs -q | wc -l")
+  end)
+end)
+
+describe("a PID namespace", function()
+  it("holds the reaper and what the payload starts", function()
+    local seen = inside.sh(sandbox {}, "ls /proc | grep -c '^[0-9]'; echo $PPID")
+    assert.is_true(tonumber(seen:match "^(%d+)") <= 4)
+    assert.matches("\n1\n$", seen)
+  end)
+
+  it("has the payload as PID 1 with init = false", function()
+    assert.equal("1\n", (inside.sh(sandbox { init = false }, "echo $$")))
+  end)
+end)
+
+describe("a network namespace", function()
+  local function state(net, namespaces)
+    return (inside.python(sandbox { net = net, namespaces = namespaces }, [[
+import socket
+print(sorted(name for _, name in socket.if_nameindex()))
+try:
+  with socket.socket() as s: s.bind(("127.0.0.1", 0)); s.listen(); socket.create_connection(s.getsockname()); print("up")
+except OSError as e: print("down")
+]]))
+  end
+
+  it("has a loopback interface of its own that is up", function()
+    assert.equal("['lo']\nup\n", state(nil))
+    assert.equal("['lo']\nup\n", state "loopback")
+  end)
+
+  it("has one that is down with net = none", function() assert.equal("['lo']\ndown\n", state "none") end)
+
+  it("is the caller's with net = host, or net = false", function()
+    local own = probe.shell [[python3 -c 'import socket; print(sorted(name for _, name in socket.if_nameindex()))']]
+    assert.equal(own, state("host"):match "^[^\n]*\n")
+    assert.equal(own, state(nil, { net = false }):match "^[^\n]*\n")
+  end)
+
+  it("does not reach abstract sockets of the host", function()
+    local seen = inside.python(sandbox {}, [[
+import socket
+print([line.split()[-1] for line in open("/proc/net/unix") if "@" in line])
+]])
+    assert.equal("[]\n", seen)
+  end)
+end)
+
+describe("a time namespace", function()
+  local NOW <const> = [[import time
+print(time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(time.CLOCK_BOOTTIME))]]
+
+  local function clocks(box)
+    local monotonic, boottime = (inside.python(box, NOW)):match "^(%S+) (%S+)\n"
+    return tonumber(monotonic), tonumber(boottime)
+  end
+
+  it("has the offsets of the recipe", function()
+    local base_monotonic, base_boottime = clocks(sandbox {})
+    local monotonic, boottime = clocks(sandbox { clock = { monotonic = 1000000, boottime = 5000 } })
+    assert.is_true(math.abs(monotonic - base_monotonic - 1000000) < 20)
+    assert.is_true(math.abs(boottime - base_boottime - 5000) < 20)
+  end)
+
+  it("may go back, but not before the start of the clock", function()
+    local _, base = clocks(sandbox {})
+    local _, boottime = clocks(sandbox { clock = { boottime = -60 } })
+    assert.is_true(math.abs(boottime - base + 60) < 20)
+    local result, message = inside.run(sandbox { clock = { boottime = -10000000000 } }, { "true" })
+    assert.is_nil(result)
+    assert.matches("clock: .*%(ERANGE%)", message)
+  end)
+
+  it("shows in /proc/uptime", function()
+    local uptime = tonumber((inside.sh(sandbox { clock = { boottime = 1000000 } }, "cut -d. -f1 /proc/uptime")))
+    assert.is_true(math.abs(uptime - 1000000 - tonumber(probe.read "/proc/uptime":match "^%d+")) < 20)
+  end)
+end)
+
+describe("joining", function()
+  --- A sandbox that waits, and the paths of its namespaces.
+  local function target(fields)
+    local process = assert(sandbox(fields or {}):spawn { "sleep", "30", stdout = "null", stderr = "null" })
+    return process, function(kind) return ("/proc/%d/ns/%s"):format(process.pid, LINKS[kind]) end
+  end
+
+  it("by path gives the very namespace", function()
+    if not probe.is_root then return pending "an ordinary user has no right over another user namespace's namespaces" end
+    local process <close>, path = target()
+    for _, kind in ipairs { "uts", "ipc", "net", "cgroup" } do
+      local seen = parse((inside.sh(sandbox { namespaces = { "mount", "pid", [kind] = path(kind) } }, LOOK)))
+      assert.equal(sys.readlink(path(kind)), seen[LINKS[kind]], kind)
+      assert.not_equal(here()[LINKS[kind]], seen[LINKS[kind]])
+    end
+  end)
+
+  it("by path with a new user namespace gives the very namespace, or says why not", function()
+    local process <close>, path = target()
+    local reason = inside.failure(function()
+      local result, message = inside.run(sandbox { namespaces = { net = path "net" } }, { "readlink", "/proc/self/ns/net" })
+      if result then return assert.equal(sys.readlink(path "net") .. "\n", result.stdout) end
+      assert.matches("join namespace net: Operation not permitted %(EPERM%)", message)
+    end)
+    if reason then pending(reason) end
+  end)
+
+  it("a user namespace, and what belongs to it, gives the very namespaces", function()
+    local process <close>, path = target()
+    local reason = inside.failure(function()
+      local box = sandbox { namespaces = { "uts", user = path "user", net = path "net" } }
+      local seen = parse((inside.sh(box, LOOK)))
+      assert.equal(sys.readlink(path "user"), seen.user)
+      assert.equal(sys.readlink(path "net"), seen.net)
+    end)
+    if reason then pending(reason) end
+  end)
+
+  it("by a path that is not there says which", function()
+    local result, message = inside.run(sandbox { namespaces = { net = "/no/such" } }, { "true" })
+    assert.is_nil(result)
+    assert.matches("namespace net /no/such: No such file or directory %(ENOENT%)", message)
+  end)
+
+  it("by a path that is none is an error, not a weaker sandbox", function()
+    for _, path in ipairs { "/dev/null", "/etc/passwd", "/proc/self/ns/uts", "/" } do
+      assert.is_nil((inside.run(sandbox { namespaces = { net = path } }, { "true" })), path)
+    end
+  end)
+
+  it("another's namespace as an ordinary user is refused", function()
+    if probe.is_root then return pending "root may" end
+    local result, message = inside.run(sandbox { namespaces = { net = "/proc/self/ns/net" } }, { "true" })
+    assert.is_nil(result)
+    assert.matches("join namespace net: Operation not permitted %(EPERM%)", message)
+  end)
+end)
+
+describe("the caller's namespaces", function()
+  it("are the same afterwards", function()
+    local before = here()
+    for _, fields in ipairs { {}, { clock = { boottime = 7 } }, { namespaces = { "user", "uts" } } } do
+      inside.run(sandbox(fields), { "true" })
+      inside.run(sandbox(fields), { "nosuch" })
+    end
+    assert.same(before, here())
+  end)
+end)
