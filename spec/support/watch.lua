@@ -1,0 +1,75 @@
+--- Looking at processes from the host's side, and small host programs run apart from this one.
+local probe = require "probe"
+local sys = require "nslua.sys"
+
+local M = { full = os.getenv "NSLUA_SPEC_FULL" == "1" }
+local markers = 0
+
+--- An argument of sleep that only one test uses; its processes are found by it.
+function M.marker()
+  markers = markers + 1
+  return ("98765.%d%03d"):format(sys.getpid(), markers)
+end
+
+--- The pids of all processes that have this text in their argv.
+function M.processes(marker)
+  local pids = {}
+  for pid in probe.shell "ls /proc":gmatch "%f[^\n\0](%d+)" do
+    local argv = probe.read("/proc/" .. pid .. "/cmdline")
+    if argv and argv:find(marker, 1, true) then pids[#pids + 1] = math.tointeger(pid) end
+  end
+  return pids
+end
+
+--- Whether something becomes true within so many seconds.
+function M.within(seconds, condition)
+  local limit = sys.clock() + seconds
+  repeat
+    if condition() then return true end
+    sys.poll(0.01)
+  until sys.clock() > limit
+  return condition()
+end
+
+--- Whether processes with this marker appear, or are all gone, within so many seconds. What is left is
+--- killed, so that one failure does not become many.
+function M.appear(marker, count) return M.within(5, function() return #M.processes(marker) >= (count or 1) end) end
+
+function M.vanish(marker, seconds)
+  local gone = M.within(seconds or 1, function() return #M.processes(marker) == 0 end)
+  for _, pid in ipairs(M.processes(marker)) do probe.shell("kill -9 " .. pid) end
+  return gone
+end
+
+local PREAMBLE <const> = [[
+package.path = "%s/lua/?.lua;%s/lua/?/init.lua;" .. package.path
+package.cpath = "%s/%s/lib/?.so;" .. package.cpath
+local nslua <const> = require "nslua"
+local sandbox <const>, sys <const> = nslua.sandbox, nslua.sys
+local light <const> = sandbox { namespaces = { "user", "pid" } }
+]]
+
+--- Writes a host program: Lua that has nslua, sandbox, sys and the cheap sandbox `light`.
+function M.program(directory, code)
+  local here = sys.getcwd()
+  local path = os.tmpname():gsub("^.*/", directory .. "/")
+  probe.write(path, PREAMBLE:format(here, here, here, probe.build) .. code)
+  return path
+end
+
+--- Runs a host program apart.
+-- @param options around: the shell's words, "%s" is where the program stands; through: a command that
+--   executes it, as env; seconds after which it counts as hung
+-- @return its output with the errors, and its exit status: 137 when it hung
+function M.host(code, options)
+  options = options or {}
+  local directory = probe.directory()
+  local command = ("timeout -s KILL %d %s lua5.4 %s"):format(options.seconds or 60, options.through or "",
+    M.program(directory, code))
+  local around = options.around or "%s"
+  local output, status = probe.shell("{ " .. around:gsub("%%s", (command:gsub("%%", "%%%%"))) .. "; }")
+  probe.remove(directory)
+  return output, status
+end
+
+return M
