@@ -125,9 +125,6 @@ describe("in a host application", function()
       expect_well("for _ = 1, 500 do local f = io.open '/dev/null' keep = { f, keep } end\n" .. CHECK_RESULTS)
     end)
 
-    it("it is SIGKILLed while its sandbox's file systems are being made: see the makers below", function()
-      assert.is_truthy(MAKERS)
-    end)
   end)
 
   -- A C program around liblua5.4: what Lua alone cannot be.
@@ -355,7 +352,7 @@ int main(int argc, char **argv) {
         box:spawn { "sleep", "%s", stdout = "null", stderr = "null" }
         sys.poll(10)
       ]]):format(recipe, marker))
-      probe.write(directory .. "/killer.py", [[
+      probe.write(directory .. "/killer.py", [=[
 import os, random, subprocess, sys, time, signal
 random.seed(os.getpid())
 for _ in range(int(sys.argv[2])):
@@ -366,7 +363,7 @@ for _ in range(int(sys.argv[2])):
     maker.send_signal(signal.SIGKILL)
     maker.wait()
     maker.stdout.close()
-]])
+]=])
       local output, status = probe.shell(("timeout -s KILL 300 python3 %s/killer.py %s %d"):format(directory, maker, count))
       assert.same({ "", 0 }, { output, status })
       probe.remove(directory)
