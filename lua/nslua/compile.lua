@@ -10,7 +10,6 @@ local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
-local ALL_CAPABILITIES <const> = (1 << 63) - 1
 local SIGKILL <const> = 9
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = {
@@ -80,8 +79,6 @@ local function record_joins(plan, joined)
             reason = not errno and message or nil }
         end
         handle = opened
-      elseif type(handle) == "table" then
-        handle = handle:ns(kind)
       end
       plan.setup:setns(handle, kind)
     end
@@ -197,8 +194,11 @@ local function record_drop(plan, recipe, capabilities)
   if plan.children then steps:parent_death_signal(SIGKILL) end
 end
 
-local function capability_mask(caps)
-  if caps == "all" then return ALL_CAPABILITIES & ((1 << sys.capability_count()) - 1) end
+--- "all" is what there is to have: in a new user namespace everything, else what the caller has.
+local function capability_mask(caps, identity)
+  if caps == "all" then
+    return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
+  end
   local mask = 0
   for _, number in ipairs(caps or {}) do mask = mask | 1 << number end
   return mask
@@ -309,7 +309,7 @@ local function compile(recipe, at)
   if not ok then return nil, err end
   record_files(plan, recipe)
   record_steps(plan, recipe)
-  local capabilities = capability_mask(recipe.caps)
+  local capabilities = capability_mask(recipe.caps, identity)
   record_drop(plan, recipe, capabilities)
 
   local apart = identity.new and identity.privileged

@@ -70,12 +70,23 @@ function M.is(value) return getmetatable(value) == Entry end
 
 local MAX_DEPTH <const>, MAX_ENTRIES <const> = 8, 20000
 
+--- The recipe's own copy: what is done to an entry later does not change a sandbox.
+local function copy(entry)
+  local fields, options = {}, {}
+  for key, value in next, entry do fields[key] = value end
+  for key, value in next, entry.options or {} do options[key] = value end
+  fields.options = options
+  return setmetatable(fields, Entry)
+end
+
 local function flatten(value, into, depth)
   if depth > MAX_DEPTH then return "a list of entries nested at most 8 deep (is it cyclic?)" end
   for i = 1, rawlen(value) do
     local item = rawget(value, i)
     if #into >= MAX_ENTRIES then return ("a list of at most %d entries"):format(MAX_ENTRIES) end
-    if M.is(item) or type(item) == "function" then
+    if M.is(item) then
+      into[#into + 1] = copy(item)
+    elseif type(item) == "function" then
       into[#into + 1] = item
     elseif type(item) == "table" and getmetatable(item) == nil then
       local problem = flatten(item, into, depth + 1)

@@ -96,6 +96,7 @@ local H = {
       .. "it unasked:\n  make it there, or say { create = true }",
     ELOOP = "a symbolic link of a foreign tree is never followed",
     ENOTDIR = "a file is mounted on a file, a directory on a directory",
+    EINVAL = "a file is mounted on a file, a directory on a directory",
     EROFS = "the mount point would have to be made in a read-only tree",
   },
   mask = { ENOENT = "there is nothing to mask; { optional = true } skips it then" },

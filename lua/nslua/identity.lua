@@ -59,63 +59,84 @@ end
 
 local function home_of(uid) return uid == 0 and "/root" or "/home/sandbox" end
 
+--- What an id inside is outside, by a map; nil when it is not mapped.
+local function outside(map, id)
+  for _, line in ipairs(map) do
+    if id >= line[1] and id < line[1] + line[3] then return line[2] + id - line[1] end
+  end
+end
+
+local function is_privileged(caller)
+  return caller.uid == 0 and has(caller.capabilities, CAP_SETUID) and has(caller.capabilities, CAP_SETGID)
+    and has(caller.capabilities, CAP_SYS_ADMIN)
+end
+
+--- The supplementary groups wanted; or nil and a problem.
+local function read_groups(self, groups)
+  if groups == "strict" then
+    if not self.privileged and has_foreign_groups(self.caller) then
+      return nil, "groups = \"strict\", but an ordinary caller cannot drop its supplementary groups"
+    end
+    return {}
+  end
+  if groups and self.new and not self.privileged then
+    return nil, "supplementary groups can be given by root only"
+  end
+  return groups or {}
+end
+
+--- One kind of id inside, outside, and its map.
+local function choose_id(self, kind, wanted, user)
+  local caller_id = self.caller[kind]
+  local map = wanted[kind .. "_map"]
+  local id = wanted[kind] or map and map[1][1] or user == "root" and 0 or self.privileged and DEFAULT_ID or caller_id
+  local host
+  if map then host = outside(map, id)
+  elseif self.privileged then host = private_id(kind, self.caller.pid)
+  else host = caller_id end
+  if not host then
+    return ("the %s %d is not mapped: say how with user.%s_map"):format(kind, id, kind)
+  end
+  self[kind], self["host_" .. kind] = id, host
+  self[kind .. "_map"] = map and map_text(map) or own_line(id, host)
+end
+
 --- @return the identity, or nil and a problem
 -- @param user the field
 -- @param new whether there is a new user namespace
 -- @param joined whether another one is joined
 function Identity.of(user, new, joined)
   local caller = sys.identity()
-  local privileged = caller.uid == 0 and has(caller.capabilities, CAP_SETUID)
-    and has(caller.capabilities, CAP_SETGID) and has(caller.capabilities, CAP_SYS_ADMIN)
-  local self = setmetatable({ caller = caller, privileged = privileged, new = new, joined = joined }, Identity)
-  -- Whether it holds capabilities before they are dropped.
-  self.holds = new or joined or privileged
+  local self = setmetatable({ caller = caller, new = new, joined = joined }, Identity)
+  self.privileged = is_privileged(caller)
+  self.holds = new or joined or self.privileged -- capabilities, before they are dropped
   local wanted = type(user) == "table" and user or {}
-  local groups = wanted.groups
-  if groups == "strict" then
-    if not privileged and has_foreign_groups(caller) then
-      return nil, "groups = \"strict\", but an ordinary caller cannot drop its supplementary groups"
-    end
-    groups = nil
-  elseif groups and not privileged and new then
-    return nil, "supplementary groups can be given by root only"
-  end
-  if not new then
-    if user and not joined then return nil, "user needs a new user namespace (namespaces.user)" end
-    self.uid, self.gid, self.groups = wanted.uid or caller.uid, wanted.gid or caller.gid, groups
-    self.home = home_of(self.uid)
-    return self
-  end
-  local inside = user == "root" and 0 or nil
-  self.uid = wanted.uid or inside or (privileged and DEFAULT_ID or caller.uid)
-  self.gid = wanted.gid or inside or (privileged and DEFAULT_ID or caller.gid)
-  self.groups = groups
-  self.host_uid, self.host_gid = caller.uid, caller.gid
-  if privileged then
+  local problem
+  self.groups, problem = read_groups(self, wanted.groups)
+  if problem then return nil, problem end
+  if new then
     boxes_made = boxes_made + 1
-    self.host_uid, self.host_gid = private_id("uid", caller.pid), private_id("gid", caller.pid)
+    problem = choose_id(self, "uid", wanted, user) or choose_id(self, "gid", wanted, user)
+    if problem then return nil, problem end
+  elseif user and not joined then
+    return nil, "user needs a new user namespace (namespaces.user)"
+  else
+    self.uid, self.gid = wanted.uid or caller.uid, wanted.gid or caller.gid
   end
-  if not wanted.uid_map and not self.host_uid or not wanted.gid_map and not self.host_gid then
-    return nil, "no unprivileged id is mapped in the caller's user namespace; say which with user.uid_map"
-  end
-  self.uid_map = wanted.uid_map and map_text(wanted.uid_map) or own_line(self.uid, self.host_uid)
-  self.gid_map = wanted.gid_map and map_text(wanted.gid_map) or own_line(self.gid, self.host_gid)
   self.home = home_of(self.uid)
   return self
 end
 
 --- Records taking on the identity: the maps (unless a privileged maker has written them), groups, ids.
 function Identity:record(plan)
-  if not (self.new or self.joined) then return end
-  if self.joined then
-    if self.groups then plan:setgroups(self.groups) end
-  elseif self.privileged then
-    plan:setgroups(self.groups or {})
-  else
+  if self.new and not self.privileged then
     plan:deny_setgroups(0)
     plan:gid_map(0, self.gid_map)
     plan:uid_map(0, self.uid_map)
+  elseif self.privileged or #self.groups > 0 then
+    plan:setgroups(self.groups)
   end
+  if not (self.new or self.joined) then return end
   plan:setresgid(self.gid, self.gid, self.gid)
   plan:setresuid(self.uid, self.uid, self.uid)
 end

@@ -13,8 +13,8 @@ local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", 
 local kind = check.one_of(KINDS)
 
 local function joined(value)
-  if type(value) == "userdata" or type(value) == "table" and type(value.ns) == "function" then return value end
-  return nil, "a namespace handle or a process"
+  if type(value) == "userdata" then return value end
+  return nil, "an fd or file of a namespace"
 end
 
 --- Array part: exactly these are new. Named keys only: all are new, but for these.
@@ -92,11 +92,11 @@ end
 local fields = {
   {
     name = "namespaces", type = namespaces,
-    values = "names of namespaces; name = false | true | path | handle",
+    values = "names of namespaces; name = false | true | path | fd",
     default = "all new (time only with clock)",
     doc = "Which namespaces are new. An array part says exactly which: `{ \"uts\", \"ipc\" }`. Named "
       .. "keys alone adjust the default: `net = false` keeps the caller's; a path (`/proc/PID/ns/net`) "
-      .. "or a handle joins.",
+      .. "or an open fd of one joins.",
   },
   {
     name = "user",
