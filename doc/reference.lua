@@ -88,6 +88,7 @@ local MEANING <const> = {
   idmap = "false: root shares a writable tree with the ids as they are",
   inodes = "how many files at most", size = "how many bytes at most", mode = "permission bits",
   full = "nothing is masked or made read-only", subset = "nothing but the processes",
+  writable = "stays writable when the root becomes read-only",
   hidepid = "which processes of others can be seen",
 }
 
