@@ -36,11 +36,8 @@ local CHECK_RESULTS <const> = [[
 
 describe("in a host application", function()
   local before
-  before_each(function()
-    collectgarbage()
-    before = probe.footprint()
-  end)
-  after_each(function() assert.same(before, probe.footprint()) end)
+  before_each(function() before = watch.footprint() end)
+  after_each(function() assert.same(before, watch.footprint()) end)
 
   describe("that is messy, results are right:", function()
     it("it ignores SIGCHLD", function()
@@ -301,7 +298,7 @@ int main(int argc, char **argv) {
     local function ipcs_and_temporaries() return (probe.shell "ls -a /tmp /dev/shm /run; ls /proc/sysvipc; wc -l < /proc/mounts") end
 
     it("in a row, nothing is left", function()
-      local fds = probe.footprint()
+      local fds = watch.footprint()
       local files = ipcs_and_temporaries()
       local light, full = nslua.sandbox { namespaces = { "user", "pid" } }, nslua.sandbox {}
       for i = 1, IN_A_ROW do
@@ -310,7 +307,7 @@ int main(int argc, char **argv) {
         assert.equal(i % 256, result.code)
       end
       light, full = nil, nil
-      assert.same(fds, probe.footprint())
+      assert.same(fds, watch.footprint())
       assert.equal(files, ipcs_and_temporaries())
     end)
 

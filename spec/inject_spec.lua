@@ -1,0 +1,167 @@
+--- Every system call of the set-up fails once: strace makes it so, from the moment that everything is
+--- loaded. The sandbox then either is not started, with an error that names a step, or is as it should be.
+local probe = require "probe"
+local watch = require "watch"
+
+--- Calls whose failure changes nothing, and why.
+local HARMLESS <const> = {
+  close = "the fd is close-on-exec, or goes with the process",
+  munmap = "memory of the host that is only given back",
+  madvise = "advice",
+  brk = "malloc takes another way",
+  wait4 = "the stage asks again; the maker's shell",
+  waitid = "the end is seen on the pidfd, the status came over the socket",
+  exit = "it is called until it succeeds",
+  exit_group = "it is called until it succeeds",
+  ppoll = "the wait is repeated",
+  poll = "the wait is repeated",
+  rt_sigprocmask = "the signals around the clone are not held back, or stay so in a program that is ending",
+  getpid = "it cannot fail", getegid = "it cannot fail", geteuid = "it cannot fail", uname = "it cannot fail",
+  getgroups = "only a list for the error messages: the stage reports how many the payload has",
+  prctl = "reading a set of capabilities ends at the first failure; what is asked for is compared with what is held",
+  rt_sigaction = "the dispositions that the interpreter sets for itself",
+  newfstatat = "something optional of the host is taken as missing",
+  readlink = "something optional of the host is taken as missing",
+}
+
+--- Tolerated because the kernel may lack it.
+local OPTIONAL <const> = { keyctl = true }
+
+--- The payload: two system calls, so that a failure meant for the set-up does not hit a C library.
+local PAYLOAD <const> = [[
+#if defined(__x86_64__)
+static long call3(long n, long a, long b, long c) {
+  long r;
+  __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+  return r;
+}
+#define WRITE 1
+#define EXIT 60
+#else
+static long call3(long n, long a, long b, long c) {
+  register long x8 __asm__("x8") = n;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+  return x0;
+}
+#define WRITE 64
+#define EXIT 93
+#endif
+void _start(void);
+void _start(void) {
+  long r = call3(WRITE, 1, (long)"ran", 3);
+  for (;;) call3(EXIT, r == 3 ? 0 : 9, 0, 0);
+}
+]]
+
+local HOST <const> = [[
+local directory, recipe, injection = arg[1], arg[2], arg[3]
+local fs = nslua.fs
+local box = assert(load("local sandbox, fs, directory = ... return " .. recipe))(sandbox, fs, directory)
+local output = assert(io.open(directory .. "/output", "w"))
+local status = assert(io.open "/proc/self/status")
+require "nslua.process" require "nslua.hints" require "nslua.streams" require "nslua.result" require "nslua.compile"
+pcall(require, "nslua.start") pcall(require, "nslua.failure") pcall(require, "nslua.options")
+os.execute(("exec strace -f -qq -o %s/trace %s -p %d >/dev/null 2>&1 &"):format(directory, injection, sys.getpid()))
+repeat
+  status:seek "set"
+until (status:read "a" or ""):match "TracerPid:%s*(%d+)" ~= "0"
+local ok, result, err = pcall(box.run, box, { directory .. "/payload", arg[4], stdin = "null", stdout = output, stderr = "null" })
+if not ok then print("raised " .. tostring(result))
+elseif not result then print("error " .. tostring(err))
+else print("result " .. tostring(result)) end
+io.stdout:flush()
+os.exit(0, false)
+]]
+
+local RECIPES <const> = {
+  { "a light sandbox", "sandbox { namespaces = { 'user', 'pid' } }" },
+  { "a sandbox without a PID namespace", "sandbox { namespaces = { 'user' } }" },
+  { "a sandbox whose payload is PID 1", "sandbox { namespaces = { 'user', 'pid' }, init = false }" },
+  { "the default sandbox", "sandbox { fs = { fs.os(), fs.ro(directory, directory) } }" },
+}
+
+--- How often each call is made, by the process of a clean run that makes it most often.
+local function count_calls(trace)
+  local most, of = {}, {}
+  for pid, name in trace:gmatch "(%d+) +([%l%d_]+)%(" do
+    of[pid .. name] = (of[pid .. name] or 0) + 1
+    most[name] = math.max(most[name] or 0, of[pid .. name])
+  end
+  return most
+end
+
+--- The numbers of the calls to make fail: all, or the first two, one in the middle and the last.
+local function chosen(count)
+  if watch.full or count <= 3 then return 1, count, 1 end
+  return 1, count, math.max(1, count // 3)
+end
+
+describe("when one system call of the set-up fails", function()
+  local directory, host
+  setup(function()
+    directory = probe.directory()
+    host = watch.program(directory, HOST)
+    probe.write(directory .. "/payload.c", PAYLOAD)
+    local output, status = probe.shell(("cc -O1 -nostdlib -static -o %s/payload %s/payload.c"):format(directory, directory))
+    assert.equal(0, status, output)
+  end)
+  teardown(function() probe.remove(directory) end)
+
+  local function run(recipe, injection, marker)
+    probe.shell(("rm -f %s/trace"):format(directory))
+    local output, status = probe.shell(("timeout -s KILL 10 lua5.4 %s %s %q %q %s"):format(host, directory, recipe, injection, marker))
+    local ran = probe.read(directory .. "/output") == "ran"
+    return output, status, ran
+  end
+
+  --- What is wrong with the outcome of a failure, or nil.
+  local function judge(name, output, status, ran)
+    if status == 137 then return "it hangs" end
+    if status ~= 0 then return "the host died: " .. output end
+    if name == "uname" then return nil end
+    if output:find "^raised" then return output end
+    if output:find "^error" then
+      if ran then return "the payload ran, although: " .. output end
+      if not output:find "^error %S+.*: %S+" then return "it does not say what failed: " .. output end
+      return nil
+    end
+    if (OPTIONAL[name] or HARMLESS[name]) and ran and output:find "exited with 0" then return nil end
+    return "it went unnoticed: " .. output
+  end
+
+  --- Whether the call that failed was one of the set-up: not the payload's, nor the maker's afterwards.
+  local function of_setup(trace)
+    local before = trace:match "^(.-)\n[^\n]*%(INJECTED%)"
+    if not before then return false end
+    local program = select(2, before:gsub("execve%(\"[^\n]*/payload\"[^\n]* = 0", ""))
+    return program == 0 and not before:find "execve resumed[^\n]*= 0"
+  end
+
+  for _, case in ipairs(RECIPES) do
+    local title, recipe = case[1], case[2]
+    it(title .. " fails clearly or is as it should be", function()
+      local marker = watch.marker()
+      local output, status, ran = run(recipe, "", marker)
+      assert.same({ "result exited with 0\n", 0, true }, { output, status, ran })
+      local problems, tried = {}, 0
+      for name, count in pairs(count_calls(probe.read(directory .. "/trace"))) do
+        local first, last, stride = chosen(count)
+        for n = first, last, stride do
+          for _, errno in ipairs(watch.full and { "EPERM", "ENOMEM", "EINVAL" } or { "EPERM" }) do
+            output, status, ran = run(recipe, ("-e inject=%s:error=%s:when=%d"):format(name, errno, n), marker)
+            tried = tried + 1
+            local trace = probe.read(directory .. "/trace") or ""
+            local problem = (status == 137 or of_setup(trace)) and judge(name, output, status, ran)
+            if not watch.vanish(marker, 0.5) then problem = (problem or "") .. " the payload is left" end
+            if problem then problems[#problems + 1] = ("%s %s %d: %s"):format(name, errno, n, problem) end
+          end
+        end
+      end
+      assert.is_true(tried > 20)
+      assert.equal("", table.concat(problems, "\n"))
+    end)
+  end
+end)
