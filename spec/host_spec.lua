@@ -61,7 +61,7 @@ describe("in a host application", function()
             local result = assert(box:run { "sh", "-c", "ls -l /proc/self/fd; cat", stdin = "text", stdout = "capture",
               stderr = "capture" })
             local fds = {}
-            for fd in result.stdout:gmatch " (%d+) ->" do fds[#fds + 1] = fd end
+            for fd in result.stdout:gmatch " (%d+) %->" do fds[#fds + 1] = fd end
             local list = table.concat(fds)
             local file = io.open(arg[1], "a")
             file:write(list, result.stdout:match "text$" or "no text", result.stderr, "\n")
@@ -260,7 +260,9 @@ int main(int argc, char **argv) {
         assert(not sandbox(recipe):run { "no-such-command" })
       end
       local after = state()
-      assert(before == after, before .. after)
+      local lines = {}
+      for line in before:gmatch "[^\n]+" do lines[line] = true end
+      for line in after:gmatch "[^\n]+" do assert(lines[line], line) end
     ]], { through = "env --block-signal=USR1" })
   end)
 
@@ -288,7 +290,7 @@ int main(int argc, char **argv) {
     for fd in part:gmatch "%sclose%((%d+)" do open[fd] = nil end
     open[part:match "openat%([^\n]*= (%d+)[^\n]*$" or ""] = nil
     assert.same({}, open)
-    for _, name in ipairs { "rt_sigaction", "rt_sigprocmask", "clone", "clone3", "fork", "vfork", "execve", "socket", "prctl",
+    for _, name in ipairs { "rt_sigaction", "rt_sigprocmask", "clone", "clone3", "fork", "vfork", "execve", "socket",
       "memfd_create", "pipe2", "umask", "chdir", "getenv", "unshare", "setsid" } do
       assert.is_nil(seen[name], name)
     end
