@@ -198,8 +198,7 @@ describe("a bad recipe", function()
   end)
 
   it("asks for /proc without a new PID namespace", function()
-    local box = sandbox { fs = { fs.proc() }, namespaces = { pid = false } }
-    assert.matches("fs.proc needs a new namespace: pid", mistake(function() return box:run { "true" } end))
+    assert.matches("fs.proc needs a new pid namespace", mistake(sandbox, { fs = { fs.proc() }, namespaces = { pid = false } }))
   end)
 
   it("makes nothing happen before it is refused", function()
@@ -218,9 +217,9 @@ describe("a bad recipe", function()
     assert.same(before, probe.footprint())
   end)
 
-  until_fixed("escapes control bytes in what it quotes", function()
+  it("escapes control bytes in what it quotes", function()
     local text = mistake(sandbox, { ["host\27[31m\nname"] = 1, hostname = ("\27[2J"):rep(40) })
-    assert.is_nil(text:gsub("\n", ""):find "%c", "a control byte in the message")
+    assert.is_nil((text:gsub("\n", "")):find "%c", "a control byte in the message")
     assert.equal(2, lines_of(text))
   end)
 
@@ -238,7 +237,7 @@ describe("a call of run", function()
     local box = sandbox {}
     assert.matches("unknown option 'stdou' %(did you mean 'stdout'%?%)",
       mistake(function() return box:run { "true", stdou = "capture" } end))
-    assert.matches("word 2 must be a string", mistake(function() return box:run { "true", 7 } end))
+    assert.matches("word 2 .*must be a string", mistake(function() return box:run { "true", 7 } end))
     assert.matches("no command", mistake(function() return box:run {} end))
     assert.matches("stdout must be", mistake(function() return box:run { "true", stdout = "captured" } end))
     assert.matches("stdin must be", mistake(function() return box:run { "true", stdin = 7 } end))
