@@ -1,3 +1,4 @@
+-- luacheck: no max line length
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
