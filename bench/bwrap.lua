@@ -22,7 +22,10 @@ end
 --- One function an operation of the plan: what it adds to the words. `known` says what a register holds.
 local recorded = {}
 
-function recorded.open_tree(op, known) known[op.result:number()] = { "--ro-bind", op[2] } end
+--- A clone of a directory of ours (no path) is a writable place in a root that becomes read-only.
+function recorded.open_tree(op, known)
+  known[op.result:number()] = op[2] and { "--ro-bind", op[2] } or { "--tmpfs" }
+end
 
 function recorded.fsopen(op, known) known[op.result:number()] = { KINDS[op[1]] } end
 
@@ -34,6 +37,11 @@ function recorded.attach(op, known, words)
   local source = target == "/dev" and { "--dev" } or known[op[1]:number()]
   table.move(source, 1, #source, #words + 1, words)
   words[#words + 1] = target
+end
+
+function recorded.mkdir(op, _, words)
+  -- Any other directory of the default recipe is a place for a --tmpfs.
+  if op[2] == "/dev" then table.move({ "--dev", "/dev" }, 1, 2, #words + 1, words) end
 end
 
 function recorded.symlink(op, _, words)

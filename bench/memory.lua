@@ -13,15 +13,15 @@ end
 
 local function field(text, name) return tonumber(text:match(name .. ":%s+(%d+) kB")) or 0 end
 
---- Private KiB of a process, and where that is from. The stage is not dumpable: only root may see the
---- detailed account of it.
+--- Private KiB of a process, and where that is from: the stage is not dumpable, so the detailed account
+--- is for who has CAP_SYS_PTRACE over it.
 local function private_memory(pid)
   local rollup = read(("/proc/%d/smaps_rollup"):format(pid))
   if rollup and #rollup > 0 then
     return field(rollup, "Private_Clean") + field(rollup, "Private_Dirty"), "Private_Clean + Private_Dirty of smaps_rollup"
   end
   local resident, shared = read(("/proc/%d/statm"):format(pid)):match "^%d+ (%d+) (%d+)"
-  return (resident - shared) * PAGE, "anonymous memory, by statm: smaps_rollup of the stage is for root"
+  return (resident - shared) * PAGE, "anonymous memory, by statm: smaps_rollup of the stage is not for us"
 end
 
 --- What the kernel holds for everybody.
