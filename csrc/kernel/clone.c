@@ -3,7 +3,6 @@
 #include "syscall.h"
 
 #include <asm-generic/errno.h>
-#include <asm/signal.h>
 #include <linux/sched.h>
 
 /* The system call with these five arguments; where it returns 0 we are the new process, already on
@@ -51,27 +50,12 @@ static long clone_syscall(long n, long a, long b, long c, long d, long e, void (
 #endif
 }
 
-struct old_clone {
-  void (*child)(void *);
-  void *data;
-};
-
-/* What CLONE_CLEAR_SIGHAND would have done: an ignored signal gets its default disposition. */
-static void reset_signals_and_run(void *data) {
-  struct old_clone *old = data;
-  struct sigaction default_action = { 0 };
-  for (long signal = 1; signal <= 64; signal++)
-    SYSCALL(rt_sigaction, signal, &default_action, 0, 8);
-  old->child(old->data);
-}
-
 /* clone(2), for a kernel or a filter without clone3. */
 static long old_clone(struct clone_args *args, void *stack_top, void (*child)(void *), void *data) {
   if (args->flags & (CLONE_INTO_CGROUP | CLONE_NEWTIME)) return -ENOSYS;
-  struct old_clone old = { child, data };
   long flags = (long)((args->flags & ~CLONE_CLEAR_SIGHAND) | args->exit_signal);
   return clone_syscall(__NR_clone, flags, (long)stack_top, (long)args->pidfd, 0, 0,
-                       reset_signals_and_run, &old);
+                       child, data);
 }
 
 long clone_call(struct clone_args *args, void *stack_top, void (*child)(void *), void *data) {

@@ -17,6 +17,14 @@ long write_all(int fd, const char *data, size_t size) {
   return 0;
 }
 
+long write_once(int fd, const char *data, size_t size) {
+  long n = SYSCALL(write, fd, data, size);
+  return n < 0 ? n : (size_t)n == size ? 0 : -EIO;
+}
+
+/** All of it in one call, as the files of /proc want it. @see write(2) */
+long kernel_write(struct call *call) { return write_once(ARG_FD(0), ARG_STR(1), ARG_SIZE(1)); }
+
 /** @see close_range(2) */
 long kernel_close_range(struct call *call) {
   return SYSCALL(close_range, (unsigned)ARG_INT(0), (unsigned)ARG_INT(1), ARG_INT(2));

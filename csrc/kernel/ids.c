@@ -9,9 +9,7 @@
 #include <linux/magic.h>
 #include <linux/prctl.h>
 
-/* Writes a file of /proc/PID (0: of the caller) in one write, after checking that it really is on
-   procfs: a map written elsewhere would be believed in vain (CVE-2019-16884). */
-static long write_proc(long pid, const char *name, const char *text, size_t size) {
+long open_proc(long pid, const char *name) {
   char path[64];
   char *end = text_append(path, "/proc/");
   end = pid > 0 ? text_append_number(end, (unsigned long)pid) : text_append(end, "self");
@@ -21,8 +19,15 @@ static long write_proc(long pid, const char *name, const char *text, size_t size
   struct statfs fs;
   long r = SYSCALL(fstatfs, fd, &fs);
   if (r >= 0 && fs.f_type != PROC_SUPER_MAGIC) r = -ENOSYS;
-  if (r >= 0) r = SYSCALL(write, fd, text, size);
-  if (r >= 0) r = (size_t)r == size ? 0 : -EIO;
+  if (r >= 0) return fd;
+  SYSCALL(close, fd);
+  return r;
+}
+
+static long write_proc(long pid, const char *name, const char *text, size_t size) {
+  long fd = open_proc(pid, name);
+  if (fd < 0) return fd;
+  long r = write_once((int)fd, text, size);
   SYSCALL(close, fd);
   return r;
 }

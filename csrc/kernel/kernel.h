@@ -43,8 +43,13 @@ size_t text_length(const char *s);
 char *text_append(char *to, const char *from);
 char *text_append_number(char *to, unsigned long n);
 
-/* A whole buffer to an fd (fds.c). */
+/* A whole buffer to an fd, or all of it in one write(2) (fds.c). */
 long write_all(int fd, const char *data, size_t size);
+long write_once(int fd, const char *data, size_t size);
+
+/* A file of /proc/PID (0: of the caller) for writing, if it really is on procfs: a map written
+   elsewhere would be believed in vain, CVE-2019-16884 (ids.c). */
+long open_proc(long pid, const char *name);
 
 /* Runs child(data) in a new process on the stack that ends at `stack_top` (clone.c). `args` is a
    struct clone_args; the new process never returns. Falls back to clone(2) without clone3. */

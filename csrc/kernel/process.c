@@ -4,11 +4,12 @@
 
 #include <linux/fcntl.h>
 #include <asm-generic/errno.h>
+#include <asm/signal.h>
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
 
-enum { PATH_MAX_ = 4096, SIG_SETMASK_ = 2, SIGNAL_SET_SIZE = 8 };
+enum { PATH_MAX_ = 4096, SIG_SETMASK_ = 2, SIGNAL_SET_SIZE = 8, LAST_SIGNAL = 64 };
 
 /* Opens a path for looking only, refusing magic links: /proc/self/exe, /proc/self/fd/3, /dev/fd/3
    lead out of the root that the path is meant in (CVE-2024-21626). */
@@ -48,8 +49,21 @@ long kernel_setsid(struct call *call) {
   return SYSCALL(setsid, 0);
 }
 
-/** Blocks no signal. (Dispositions are reset by clone3 and execve.) @see rt_sigprocmask(2) */
-long kernel_signals_default(struct call *call) {
+/** Gives every signal its default disposition: an ignored one stays so across execve, even with
+    CLONE_CLEAR_SIGHAND. @see sigaction(2) */
+long kernel_default_signals(struct call *call) {
+  (void)call;
+  struct sigaction default_action = { 0 };
+  for (long signal = 1; signal <= LAST_SIGNAL; signal++) {
+    if (signal == SIGKILL || signal == SIGSTOP) continue;
+    long r = SYSCALL(rt_sigaction, signal, &default_action, 0, SIGNAL_SET_SIZE);
+    if (r < 0) return r;
+  }
+  return 0;
+}
+
+/** Blocks no signal. @see sigprocmask(2) */
+long kernel_unblock_signals(struct call *call) {
   (void)call;
   uint64_t none = 0;
   return SYSCALL(rt_sigprocmask, SIG_SETMASK_, &none, 0, SIGNAL_SET_SIZE);
@@ -81,18 +95,19 @@ long kernel_session_keyring(struct call *call) {
 }
 
 /* Executes one candidate. ENOENT although the file is there means that its interpreter is not:
-   call->detail tells. */
+   call->detail tells. The filter comes last, as it takes away what looking up needs. */
 static long execute(struct call *call, const char *file) {
   long fd = look_up(file, 0);
   if (fd < 0) return fd;
   SYSCALL(close, fd);
-  long r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
+  long r = ARG_INT(4) ? kernel_refuse_setid_files(call) : 0;
+  if (r >= 0) r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
   call->detail = r == -ENOENT;
   return r;
 }
 
 /** Replaces the program. A name without "/" is searched for in the list of directories `path`.
-    On ENOENT, detail 1 says that the file exists and its interpreter is missing. @see execve(2) */
+    With `refuse_setid_files` the new program cannot make any (see there). On ENOENT, detail 1 says that the file exists and its interpreter is missing. @see execve(2) */
 long kernel_execve(struct call *call) {
   const char *file = ARG_STR(0);
   const char *path = ARG_STR(3);

@@ -162,7 +162,9 @@ void stage_main(void) {
   stage.machine.registers = (int32_t *)(header + 1);
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
   stage.machine.end = (char *)header + size;
-  SYSCALL(umask, 0); /* the modes in the plan are meant as they are */
+  struct call none = { 0 };
+  kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
+  SYSCALL(umask, 0);             /* the modes in the plan are meant as they are */
   continue_plan(0);
 }
 

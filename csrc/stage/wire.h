@@ -53,7 +53,7 @@ struct operation {
 
 enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_ENDED };
 
-enum { MAX_SKIPPED = 16 };
+enum { MAX_SKIPPED = 256 };
 
 /* What the payload held just before its program started. */
 struct held {

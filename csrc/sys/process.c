@@ -97,7 +97,7 @@ static int push_record(lua_State *L, const struct record *record) {
 
 /* A record is believed only when it is whole and its turn has come. */
 static int in_turn(const struct stage_handle *stage, const struct record *record, ssize_t n) {
-  if (n != sizeof *record) return 0;
+  if (n != sizeof *record) return 0; /* MSG_TRUNC gives the real size */
   return record->kind == RECORD_ENDED                                      ? stage->started
          : record->kind == RECORD_STARTED || record->kind == RECORD_FAILED ? !stage->started
                                                                            : 0;
@@ -112,7 +112,7 @@ static int stage_receive(lua_State *L) {
   struct record record;
   ssize_t n = -1;
   if (stage->control >= 0)
-    n = recv(stage->control, &record, sizeof record, lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT);
+    n = recv(stage->control, &record, sizeof record, (lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT) | MSG_TRUNC);
   if (n < 0 && stage->control >= 0 && (errno == EAGAIN || errno == EINTR)) {
     lua_pushliteral(L, "none");
     return 1;
@@ -203,6 +203,23 @@ static int stage_pid(lua_State *L) {
 
 /* -- spawn -- */
 
+/* The table register → name at the field; its names stay alive in it. */
+static void read_proc_files(lua_State *L, struct spawn *request) {
+  lua_getfield(L, 1, "proc_files");
+  if (lua_istable(L, -1)) {
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+      lua_Integer number = luaL_checkinteger(L, -2);
+      int known = request->proc_file_count < MAX_PROC_FILES && number >= REGISTER_FREE;
+      luaL_argcheck(L, known && (size_t)number < request->fd_count, 1, "bad files of /proc");
+      request->fds[number] = FD_OF_CHILD;
+      request->proc_files[request->proc_file_count++] = (struct proc_file){
+        .fd_register = (int)number, .name = luaL_checkstring(L, -1),
+      };
+    }
+  }
+  lua_pop(L, 1);
+}
+
 static const char *map_option(lua_State *L, const char *key) {
   lua_getfield(L, 1, key);
   return luaL_optstring(L, -1, NULL); /* stays on the stack */
@@ -242,7 +259,7 @@ static int *read_fds(lua_State *L, size_t count) {
  * Starts a stage with a plan.
  * @function spawn
  * @tparam table options operations (bytes of a plan), registers (how many), fds (register → fd),
- *   namespaces (flags), capabilities (mask that the stage keeps), uid_map and gid_map (written by
+ *   proc_files (register → name of a file of its own /proc/self), namespaces (flags), capabilities (mask that the stage keeps), uid_map and gid_map (written by
  * *   the caller; the plan must await them), detached, own_pids (its end ends all in it)
  * @treturn[1] stage
  * @treturn[2] nil
@@ -263,6 +280,7 @@ static int spawn(lua_State *L) {
   request.fd_count = (size_t)registers;
   lua_getfield(L, 1, "fds");
   request.fds = read_fds(L, request.fd_count);
+  read_proc_files(L, &request);
   request.uid_map = map_option(L, "uid_map");
   request.gid_map = map_option(L, "gid_map");
   luaL_argcheck(L, !request.uid_map == !request.gid_map, 1, "uid_map and gid_map go together");

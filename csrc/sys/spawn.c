@@ -52,6 +52,16 @@ static long place_fds(const struct spawn *spawn, int image) {
   return r < 0 ? r : end;
 }
 
+static long open_proc_files(const struct spawn *spawn) {
+  for (int i = 0; i < spawn->proc_file_count; i++) {
+    long fd = open_proc(0, spawn->proc_files[i].name);
+    long r = fd < 0 ? fd : SYSCALL(dup3, fd, FIRST_FD + spawn->proc_files[i].fd_register, 0);
+    if (r < 0) return r;
+    SYSCALL(close, fd);
+  }
+  return 0;
+}
+
 /* The capabilities of the new user namespace would be lost by the exec, as no id is 0 there: the
    ambient set keeps them. */
 static long keep_capabilities(uint64_t capabilities) {
@@ -75,6 +85,10 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
   child->step = "fds of the stage";
   long r = place_fds(child->spawn, child->image);
   int image = (int)r;
+  if (r >= 0) {
+    child->step = "own files of /proc";
+    r = open_proc_files(child->spawn);
+  }
   if (r >= 0 && child->spawn->capabilities) {
     child->step = "capabilities of the stage";
     r = keep_capabilities(child->spawn->capabilities);
@@ -150,7 +164,7 @@ static int write_plan(const struct spawn *spawn) {
   int32_t *registers = spawn->fd_count <= 64 ? small : malloc(size);
   if (!registers) return -1;
   for (size_t i = 0; i < spawn->fd_count; i++)
-    registers[i] = spawn->fds[i] < 0 ? REGISTER_ABSENT : FIRST_FD + (int32_t)i;
+    registers[i] = spawn->fds[i] == FD_NONE ? REGISTER_ABSENT : FIRST_FD + (int32_t)i;
   struct iovec parts[] = {
     { &header, sizeof header },
     { registers, size },

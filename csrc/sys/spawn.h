@@ -6,14 +6,28 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* A file of the child's own /proc/self that it opens for writing before its exec, into a register:
+   afterwards, being beyond everybody's reach, it could not. */
+struct proc_file {
+  int fd_register;
+  const char *name;
+};
+
+enum { MAX_PROC_FILES = 4 };
+
+/* In the table of fds: there is none, or the child opens it. */
+enum { FD_NONE = -1, FD_OF_CHILD = -2 };
+
 struct spawn {
   /* what is wanted */
   uint64_t namespaces;   /* CLONE_NEW… flags */
   uint64_t capabilities; /* that the stage keeps across its exec, in the new user namespace */
   const char *operations;
   size_t operations_size;
-  int *fds; /* by register, -1 where there is none; the first ones are filled in here */
+  int *fds; /* by register, or FD_NONE or FD_OF_CHILD; the first ones are filled in here */
   size_t fd_count;
+  struct proc_file proc_files[MAX_PROC_FILES];
+  int proc_file_count;
   const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
 

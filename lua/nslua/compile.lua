@@ -105,12 +105,13 @@ local function record_names(plan, recipe, new)
   end
 end
 
---- Before the ids change: then /proc/self is no more ours.
 local function record_clock(plan, recipe)
   if not plan.new.time then return end
   plan:owner "clock"
   plan.setup:unshare "time"
-  for clock, seconds in pairs(recipe.clock or {}) do plan.setup:timens_offset(clock, seconds) end
+  local lines = {}
+  for clock, seconds in pairs(recipe.clock or {}) do lines[#lines + 1] = ("%s %d 0\n"):format(clock, seconds) end
+  if #lines > 0 then plan.setup:write(plan:proc_file "timens_offsets", table.concat(lines)) end
   -- Entered at once: before Linux 6.3 a vfork into another time namespace is refused.
   plan.setup:setns(plan.setup:open(nil, "/proc/self/ns/time_for_children", "read"), "time")
 end
@@ -122,7 +123,7 @@ local function record_setup(plan, recipe, joined)
   if plan.identity.new and plan.identity.privileged then plan.setup:await() end
   record_clock(plan, recipe)
   plan:owner "user"
-  plan.identity:record(plan.setup)
+  plan.identity:record(plan)
   plan.setup:dumpable(0)
   plan:owner "session"
   plan.setup:setsid()
@@ -155,9 +156,9 @@ local function record_root(plan, list)
   plan.own_root = true
 end
 
-local function record_files(plan, recipe)
+local function record_files(plan, recipe, at)
   if not plan.new.mount then return end
-  local list = recipe.fs or { fs.os() }
+  local list = recipe.fs or { entry.make(fs.verbs.os, { at = at }) }
   for _, item in ipairs(list) do
     if entry.is(item) and item.target then plan.explicit[item.target] = true end
   end
@@ -229,6 +230,9 @@ local function complain_about_files(recipe, new, problems, at)
           tostring(seen[target]))
       end
       if target then seen[target] = item end
+      if target == "/" and not item.verb.mount then
+        complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
+      end
       if item.verb.needs and not new[item.verb.needs] then
         complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
       end
@@ -307,7 +311,7 @@ local function compile(recipe, at)
   reserve_registers(plan)
   local ok, err = record_setup(plan, recipe, joined)
   if not ok then return nil, err end
-  record_files(plan, recipe)
+  record_files(plan, recipe, at)
   record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
   record_drop(plan, recipe, capabilities)
@@ -317,7 +321,7 @@ local function compile(recipe, at)
   local keep = identity.new and CAPABILITIES_OF_STAGE | capabilities or 0
   return {
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
-    registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
+    registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,

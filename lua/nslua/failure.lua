@@ -23,7 +23,7 @@ local WALKS <const> = { attach = true, mask = true, mkdir = true, mknod = true, 
 -- @param owner the entry or the words that it was recorded for
 -- @tparam table failure { errno, detail }
 function M.of_operation(operation, owner, failure)
-  local op = operation.name
+  local op = operation.name == "write" and tostring(owner) or operation.name
   local reason, code = sys.strerror(failure.errno)
   local described = {
     op = op, errno = failure.errno, code = code, reason = reason, path = path_of(operation),

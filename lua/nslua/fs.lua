@@ -5,6 +5,7 @@
 -- at the target; `after` may follow), `record` (records what it does in the tree), or `expand`
 -- (gives other entries).
 -- @module nslua.fs
+local Error = require "nslua.error"
 local check = require "nslua.check"
 local entry = require "nslua.entry"
 local sys = require "nslua.sys"
@@ -119,7 +120,7 @@ verbs.tmpfs = {
 }
 
 -- What a process can do no good with, and what tells of the host (security rule 27).
-local PROC_READ_ONLY <const> = { "sys", "sysrq-trigger", "irq", "bus", "fs" }
+local PROC_READ_ONLY <const> = { "sys", "sysrq-trigger", "irq", "bus", "fs", "pressure" }
 local PROC_MASKED <const> = {
   "kcore", "kmsg", "keys", "kallsyms", "timer_list", "iomem", "ioports", "config.gz", "latency_stats",
   "sched_debug", "scsi", "acpi", "firmware",
@@ -147,7 +148,9 @@ verbs.proc = {
     }, { "nosuid", "nodev", "noexec" })
   end,
   after = function(e, plan)
-    if e.options.full or e.options.subset then return end
+    if e.options.full then return end
+    -- A mount on it keeps a nested user namespace from mounting a full one of its own.
+    if e.options.subset then return make_read_only(plan, e.target .. "/1") end
     for _, name in ipairs(PROC_READ_ONLY) do make_read_only(plan, e.target .. "/" .. name) end
     local masks = plan:masks()
     for _, name in ipairs(PROC_MASKED) do
@@ -233,6 +236,13 @@ verbs.file = {
   end,
 }
 
+--- Nothing is made in a tree of the host unasked.
+local function check_may_make(e, own)
+  if own or e.options.create then return end
+  error(Error.misuse { { at = e.at, message = ("fs.%s: %s lies in a tree of the host; { create = true } makes it "
+    .. "there"):format(e.verb.name, e.target) } })
+end
+
 verbs.dir = {
   parameters = { target },
   options = { mode = check.mode, create = check.boolean, writable = check.boolean, exec = check.boolean },
@@ -241,7 +251,8 @@ verbs.dir = {
   doc = "A directory, of mode 0755 unless `mode` says otherwise; its parents are made too. With `writable` "
     .. "it stays so when the root becomes read-only; all such directories share the root's size (256M).",
   record = function(e, plan)
-    local path, parents = plan:resolve(e.target, e.options.create)
+    local path, parents, own = plan:resolve(e.target, e.options.create)
+    check_may_make(e, own)
     plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents)
     if not e.options.writable then return end
     local clone = plan.tree:open_tree(plan.tree:open(plan.root, path, "path"), nil, "clone")
@@ -256,6 +267,7 @@ verbs.symlink = {
   doc = "A symbolic link: first what it leads to, then where it is.",
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options.create)
+    check_may_make(e, own)
     plan.tree:symlink(e.link, plan.root, path, parents)
     if own then plan:declare_link(path, e.link) end
   end,

@@ -66,7 +66,7 @@ local H = {
   },
   uid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
   gid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
-  deny_setgroups = { EPERM = map_refused, EACCES = map_refused },
+  setgroups = { EPERM = map_refused, EACCES = map_refused },
   ["execveat of the stage"] = {
     EACCES = "a memfd may not be executed here; see sysctl vm.memfd_noexec",
     EPERM = "a memfd may not be executed here; see sysctl vm.memfd_noexec",
@@ -117,7 +117,6 @@ local H = {
     ELOOP = "a directory may not be reached through /proc/*/fd, /proc/*/cwd or the like",
   },
   expect_device = { ENODEV = "it is not the device that it should be" },
-  setgroups = { EPERM = "setgroups is denied in this user namespace" },
 }
 
 local M = {}

@@ -66,9 +66,11 @@ local function outside(map, id)
   end
 end
 
+--- Root with other ids to give away. Root of a user namespace that has none but its own is not.
 local function is_privileged(caller)
   return caller.uid == 0 and has(caller.capabilities, CAP_SETUID) and has(caller.capabilities, CAP_SETGID)
-    and has(caller.capabilities, CAP_SYS_ADMIN)
+    and has(caller.capabilities, CAP_SYS_ADMIN) and private_id("uid", caller.pid) ~= nil
+    and private_id("gid", caller.pid) ~= nil
 end
 
 --- The supplementary groups wanted; or nil and a problem.
@@ -129,16 +131,19 @@ end
 
 --- Records taking on the identity: the maps (unless a privileged maker has written them), groups, ids.
 function Identity:record(plan)
+  local setup = plan.setup
   if self.new and not self.privileged then
-    plan:deny_setgroups(0)
-    plan:gid_map(0, self.gid_map)
-    plan:uid_map(0, self.uid_map)
+    for _, file in ipairs { { "setgroups", "deny" }, { "gid_map", self.gid_map }, { "uid_map", self.uid_map } } do
+      plan:owner(file[1])
+      setup:write(plan:proc_file(file[1]), file[2])
+    end
+    plan:owner "user"
   elseif self.privileged or #self.groups > 0 then
-    plan:setgroups(self.groups)
+    setup:setgroups(self.groups)
   end
   if not (self.new or self.joined) then return end
-  plan:setresgid(self.gid, self.gid, self.gid)
-  plan:setresuid(self.uid, self.uid, self.uid)
+  setup:setresgid(self.gid, self.gid, self.gid)
+  setup:setresuid(self.uid, self.uid, self.uid)
 end
 
 --- The map of an idmapped mount that gives what `owner` owns to the sandbox's user.

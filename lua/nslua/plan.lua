@@ -36,6 +36,7 @@ function Plan.new(fields)
   self.mounted = {}   -- target -> whether what is mounted there is ours
   self.links = {}     -- our own symbolic links
   self.depth = 0      -- of verbs in verbs
+  self.proc_files = {} -- register number -> name in /proc/self
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
   return self
 end
@@ -53,6 +54,13 @@ function Plan:bytes(apart)
     if not (apart and name == "sources") then parts[#parts + 1] = self[name]:bytes() end
   end
   return table.concat(parts), apart and self.sources:bytes() or nil
+end
+
+--- A register of a file of the stage's own /proc/self, opened for writing before it gets out of reach.
+function Plan:proc_file(name)
+  local register = self.first:register()
+  self.proc_files[register:number()] = name
+  return register
 end
 
 -- -- entries --
@@ -152,11 +160,21 @@ function Plan:filesystem(kind, parameters, attributes)
   return mounts:fsmount(context, attributes)
 end
 
+--- What was known of the things below a path is no more to be seen.
+function Plan:cover(path)
+  for _, known in ipairs { self.mounted, self.links } do
+    for at in pairs(known) do
+      if at:sub(1, #path + 1) == path .. "/" then known[at] = nil end
+    end
+  end
+end
+
 --- Attaches a detached mount at a target.
 -- @param own whether it is a file system of ours, in which things may be created
 function Plan:place(mount, target, options, own)
   local path, parents = self:resolve(target, options and options.create)
   self.tree:attach(mount, self.root, path, parents)
+  self:cover(path)
   self.mounted[path] = own or false
 end
 

@@ -140,13 +140,12 @@ end
 -- @tparam table ready of nslua.compile
 -- @tparam table options of nslua.options
 -- @tparam table argv
--- @tparam string default what becomes of stdout and stderr
 -- @treturn[1] nslua.process
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.spawn(ready, options, argv, default)
+function M.spawn(ready, options, argv)
   local started_at = sys.clock()
-  local opened, err = streams.open(options, default)
+  local opened, err = streams.open(options)
   if not opened then return nil, err end
   io.stdout:flush()
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time

@@ -127,6 +127,13 @@ end
 
 -- -- the value --
 
+--- Mistakes in the order of their lines.
+local function by_place(a, b)
+  local line_a, line_b = tonumber((a.at or ""):match ":(%d+)$") or 0, tonumber((b.at or ""):match ":(%d+)$") or 0
+  if line_a ~= line_b then return line_a < line_b end
+  return a.message < b.message
+end
+
 --- A box of checked fields, or an error raised with all mistakes.
 local function make(name, base, fields, at)
   if type(fields) ~= "table" then
@@ -141,7 +148,7 @@ local function make(name, base, fields, at)
     compile.check_together(recipe, problems, at)
   end
   if #problems > 0 then
-    table.sort(problems, function(a, b) return (a.at or "") .. a.message < (b.at or "") .. b.message end)
+    table.sort(problems, by_place)
     error(Error.misuse(problems))
   end
   local box = setmetatable({}, Box)
@@ -184,7 +191,7 @@ function Box:spawn(options)
   if not ready then return nil, err end
   local checked, argv = options_of.read(options or {}, ready.recipe.command)
   local process
-  process, err = processes.spawn(ready, checked, argv, "inherit")
+  process, err = processes.spawn(ready, checked, argv)
   return process, err
 end
 
@@ -199,7 +206,7 @@ function Box:run(options)
   if not ready then return nil, err end
   local checked, argv = options_of.read(options or {}, ready.recipe.command)
   local process
-  process, err = processes.spawn(ready, checked, argv, "relay")
+  process, err = processes.spawn(ready, checked, argv)
   if not process then return nil, err end
   local running <close> = process
   local result = running:wait()

@@ -51,9 +51,9 @@ local function record_payload(ready, options, argv)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
   section:umask(recipe.umask or DEFAULT_UMASK)
-  section:signals_default()
+  section:unblock_signals()
   section:note(first + 3)
-  section:execve(argv[1], argv, env, path)
+  section:execve(argv[1], argv, env, path, next(ready.idmaps) and 1 or nil)
   return section:bytes(), owners
 end
 
@@ -116,6 +116,7 @@ local function enforced_of(ready, held, skipped)
     namespaces = namespaces, uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = capabilities,
     no_new_privs = held.no_new_privs, skipped = skipped,
+    setid_files = next(ready.idmaps) and "refused" or "allowed",
   }
 end
 
@@ -125,7 +126,7 @@ local function spawn_stage(ready, operations, fds)
   local stage, step, errno = sys.spawn {
     operations = operations, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
     capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
-    detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
+    proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
   }
   if not stage then return nil, failure.of_spawn(step, errno) end
   return stage

@@ -137,16 +137,15 @@ local M = {}
 
 --- Opens the streams of a run.
 -- @tparam table options stdin, stdout, stderr
--- @tparam string default of stdout and stderr
 -- @treturn[1] streams stdin, stdout, stderr
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.open(options, default)
+function M.open(options)
   local self = setmetatable({}, Streams)
   local err
   self.stdin, err = input(options.stdin)
-  if self.stdin then self.stdout, err = output(options.stdout or default, 1) end
-  if self.stdout then self.stderr, err = output(options.stderr or default, 2) end
+  if self.stdin then self.stdout, err = output(options.stdout or "relay", 1) end
+  if self.stdout then self.stderr, err = output(options.stderr or "relay", 2) end
   if self.stderr then return self end
   for _, stream in pairs(self) do
     stream:handed_over()

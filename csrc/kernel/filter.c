@@ -1,0 +1,78 @@
+/*
+ * A system call filter with one purpose: no set-user-id or set-group-id file is made. Root's writable
+ * binds are idmapped, so what the payload makes there belongs to the owner of the tree, who may be
+ * root; a program with these bits would give any other user of the host that owner's rights.
+ */
+#include "kernel.h"
+#include "syscall.h"
+
+#include <asm-generic/errno.h>
+#include <linux/audit.h>
+#include <linux/fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#else
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#endif
+
+enum { SETID_BITS = 06000, X32_BIT = 0x40000000, CREATING = O_CREAT | __O_TMPFILE };
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
+#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+/* The low half of an argument: all that the kernel looks at in a mode or in open's flags. */
+#define LOAD_ARGUMENT(n)                                                                           \
+  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * (n))
+#define RETURN(action) BPF_STMT(BPF_RET | BPF_K, (action))
+/* Skips `n` instructions unless the accumulator is (has one of the bits of) `k`. */
+#define UNLESS_EQUAL_SKIP(k, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (k), 0, (n))
+#define UNLESS_ANY_SKIP(k, n) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (k), 0, (n))
+#define REFUSE(error) RETURN(SECCOMP_RET_ERRNO | (error))
+
+/* A call whose argument `n` is a mode. */
+#define MODE_CALL(name, n)                                                                         \
+  UNLESS_EQUAL_SKIP(__NR_##name, 4), LOAD_ARGUMENT(n), UNLESS_ANY_SKIP(SETID_BITS, 1),             \
+      REFUSE(EPERM), RETURN(SECCOMP_RET_ALLOW)
+/* A call whose argument `n` are the flags of open, and the next a mode if they create. */
+#define OPEN_CALL(name, n)                                                                         \
+  UNLESS_EQUAL_SKIP(__NR_##name, 6), LOAD_ARGUMENT(n), UNLESS_ANY_SKIP(CREATING, 3),               \
+      LOAD_ARGUMENT((n) + 1), UNLESS_ANY_SKIP(SETID_BITS, 1), REFUSE(EPERM),                       \
+      RETURN(SECCOMP_RET_ALLOW)
+#define ABSENT_CALL(name) UNLESS_EQUAL_SKIP(__NR_##name, 1), REFUSE(ENOSYS)
+
+static const struct sock_filter no_setid_files[] = {
+  LOAD(arch),
+  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0),
+  RETURN(SECCOMP_RET_KILL_PROCESS),
+  LOAD(nr),
+#if defined(__x86_64__)
+  BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1),
+  REFUSE(ENOSYS),
+  MODE_CALL(chmod, 1),
+  MODE_CALL(creat, 1),
+  MODE_CALL(mknod, 1),
+  OPEN_CALL(open, 1),
+#endif
+  MODE_CALL(fchmod, 1),
+  MODE_CALL(fchmodat, 2),
+  MODE_CALL(fchmodat2, 2),
+  MODE_CALL(mknodat, 2),
+  OPEN_CALL(openat, 2),
+  ABSENT_CALL(openat2),        /* its mode is behind a pointer */
+  ABSENT_CALL(io_uring_setup), /* and can open files */
+  RETURN(SECCOMP_RET_ALLOW),
+};
+
+/** No file with a set-id bit can be made from here on. Needs no_new_privs. @see seccomp(2) */
+long kernel_refuse_setid_files(struct call *call) {
+  (void)call;
+  struct sock_fprog program = {
+    .len = sizeof no_setid_files / sizeof *no_setid_files,
+    .filter = (struct sock_filter *)(uintptr_t)no_setid_files,
+  };
+  return SYSCALL(seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
