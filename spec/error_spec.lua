@@ -133,7 +133,7 @@ describe("an error", function()
     local err, text = failure(sandbox { user = { uid_map = { { 0, 0, 1 } } } })
     assert.equal("uid_map", err.op)
     assert.equal(EPERM, err.errno)
-    assert.equal("user: Operation not permitted (EPERM);\n"
+    assert.equal("uid_map: Operation not permitted (EPERM);\n"
       .. "  an ordinary user can map the own uid and gid only, one line of count 1; root can map any", text)
   end)
 

@@ -6,13 +6,6 @@ local sandbox, fs, sys, unset = nslua.sandbox, nslua.fs, nslua.sys, nslua.unset
 local mistake = inside.mistake
 local HERE <const> = "recipe_spec%.lua:%d+: "
 
-local function until_fixed(title, f)
-  it(title, function()
-    local reason = inside.failure(f)
-    if reason then pending(reason) end
-  end)
-end
-
 --- The line of this file that calls it.
 local function line() return debug.getinfo(2, "l").currentline end
 
@@ -223,7 +216,7 @@ describe("a bad recipe", function()
     assert.equal(2, lines_of(text))
   end)
 
-  until_fixed("with a root of files, links or masks is refused in words", function()
+  it("with a root of files, links or masks is refused in words", function()
     for _, entry in ipairs { fs.file("/", "x"), fs.dir "/", fs.symlink("x", "/"), fs.mask "/" } do
       local text = mistake(function() return assert(sandbox { fs = { entry } }:run { "true" }) end)
       assert.is_string(text)
@@ -261,7 +254,7 @@ describe("a recipe is read raw", function()
     assert.same({}, ran)
   end)
 
-  until_fixed("not by == nor by a look for a method either", function()
+  it("not by == nor by a look for a method either", function()
     local ran = {}
     for _, field in ipairs { "hostname", "net", "user", "command", "caps", "cwd", "namespaces", "env", "fs", "steps" } do
       mistake(sandbox, { [field] = trapped(ran) })
@@ -278,7 +271,7 @@ describe("a recipe is read raw", function()
     assert.equal("first\n1\n", inside.run(box, {}).stdout)
   end)
 
-  until_fixed("with its entries: they do not change after it was checked", function()
+  it("with its entries: they do not change after it was checked", function()
     local entry = fs.tmpfs "/here"
     local box = sandbox { fs = { fs.os(), entry } }
     pcall(function() entry.target = "/there" end)

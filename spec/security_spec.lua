@@ -9,13 +9,6 @@ local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
 local USERS <const> = { "self", "root" }
 local BODY <const> = 'dofile "spec/support/setup.lua"\nlocal nslua = require "nslua"\nlocal sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys\n'
 
-local function until_fixed(title, f)
-  it(title, function()
-    local reason = inside.failure(f)
-    if reason then pending(reason) end
-  end)
-end
-
 --- Output of another Lua process that runs this code, started by a command line with "@" for it.
 local function elsewhere(command, code)
   local directory = probe.directory()
@@ -62,7 +55,7 @@ local function becomes(condition)
 end
 
 describe("rule 1: status and usage", function()
-  until_fixed("are right in a host that ignores SIGCHLD", function()
+  it("are right in a host that ignores SIGCHLD", function()
     assert.equal("7\tnil\tnil\t9\n", elsewhere([[python3 -c 'import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp("timeout", "@".split())']],
       [[local a = sandbox {}:run { "sh", "-c", "exit 7" }
         local b = sandbox {}:run { "sh", "-c", "kill -9 $$" }
@@ -122,7 +115,7 @@ describe("rule 5: the sandbox ends", function()
     end
   end)
 
-  until_fixed("when its payload kills the reaper that it can see", function()
+  it("when its payload kills the reaper that it can see", function()
     local directory = probe.directory()
     local box = sandbox { namespaces = { "user" } }
     inside.run(box, { "sh", "-c", ("echo $$ > %s/pid; kill -9 $PPID; exec sleep 20"):format(directory), timeout = 5, stdout = "null", stderr = "null" })
@@ -164,7 +157,7 @@ describe("rule 9: descriptors", function()
       [[io.write(sandbox {}:run { "ls", "/proc/self/fd", stdout = "capture" }.stdout)]]))
   end)
 
-  until_fixed("that are directories are refused as streams", function()
+  it("that are directories are refused as streams", function()
     local directory = assert(sys.open(nil, "/", "directory"))
     for _, stream in ipairs { "stdin", "stdout", "stderr" } do
       local ok, result = pcall(inside.run, sandbox {}, { "true", [stream] = directory })
@@ -172,7 +165,7 @@ describe("rule 9: descriptors", function()
     end
   end)
 
-  until_fixed("that are directories are not inherited as stdin", function()
+  it("that are directories are not inherited as stdin", function()
     assert.not_matches("etc", elsewhere("sh -c '@ </'",
       [[io.write((sandbox {}:run { "ls", "/proc/self/fd/0/", stdin = "inherit", stdout = "capture", stderr = "null" } or { stdout = "" }).stdout)]]))
   end)
@@ -230,7 +223,7 @@ except OSError: print("no")
     assert.not_matches("TERMINAL", seen)
   end)
 
-  until_fixed("is not the payload's when nothing is said: spawn", function()
+  it("is not the payload's when nothing is said: spawn", function()
     local seen = on_terminal [[print(sandbox {}:spawn { "python3", "-c", "import os; print('GOT', os.read(1, 100))" }:wait(3))]]
     assert.not_matches("GOT b'typed", seen)
   end)
@@ -257,7 +250,7 @@ describe("rule 13: the payload starts", function()
     assert.equal("A HOME LANG PATH\n", (inside.python(box, "import os; print(*sorted(k for k in os.environ if k != 'LC_CTYPE'))")))
   end)
 
-  until_fixed("with default signals, none blocked, umask 022", function()
+  it("with default signals, none blocked, umask 022", function()
     local seen = elsewhere([[python3 -c 'import os, signal; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 13, 15)]; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 30)); os.umask(0o77); os.execvp("timeout", "@".split())']],
       [[io.write(sandbox {}:run { "sed", "-n", "/Sig[IBC][gl][nkt]:/p;/Umask/p", "/proc/self/status", stdout = "capture" }.stdout)]])
     assert.equal("Umask:\t0022\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n", seen)
@@ -305,7 +298,7 @@ print("vm_readv", [a for a in range(0x400000, 0x410000, 0x1000) if libc.process_
     end
   end)
 
-  until_fixed("gives nothing even with capabilities over the sandbox", function()
+  it("gives nothing even with capabilities over the sandbox", function()
     local seen = inside.python(sandbox { user = "root", caps = { "sys_ptrace", "dac_override", "dac_read_search" },
       fs = { fs.os(), fs.proc("/proc", { hidepid = "off" }) } }, LOOK, { env = { SECRET = "hunter2" }, timeout = 5 })
     assert.is_nil(seen:find("hunter2", 1, true))
@@ -515,12 +508,12 @@ describe("rule 27: /proc", function()
     end
   end)
 
-  until_fixed("with subset = pid cannot be mounted in full in a nested user namespace", function()
+  it("with subset = pid cannot be mounted in full in a nested user namespace", function()
     local box = sandbox { fs = { fs.os(), fs.proc("/proc", { subset = "pid" }) } }
     assert.not_matches("kallsyms", (inside.sh(box, "ls /proc; mkdir /tmp/p; unshare -Urpfm sh -c 'mount -t proc p /tmp/p && ls /tmp/p' 2>/dev/null")))
   end)
 
-  until_fixed("has nothing that concerns the whole machine and opens for writing", function()
+  it("has nothing that concerns the whole machine and opens for writing", function()
     assert.equal("", (inside.sh(sandbox {}, "find /proc -xdev -type f -writable -not -path '/proc/[0-9]*' 2>/dev/null")))
   end)
 end)
