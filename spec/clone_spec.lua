@@ -5,7 +5,7 @@ local watch = require "watch"
 describe("sys.clone", function()
   local before
   before_each(function() before = watch.footprint() end)
-  after_each(function() assert.same(before, watch.footprint()) end)
+  after_each(function() assert.same(before, watch.footprint(before)) end)
 
   local function status_of(body, ...) return assert(sys.clone({}, body, ...)):wait() end
 

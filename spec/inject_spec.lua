@@ -21,6 +21,7 @@ local HARMLESS <const> = {
   prctl = "reading a set of capabilities ends at the first failure; what is asked for is compared with what is held",
   rt_sigaction = "the dispositions that the interpreter sets for itself",
   newfstatat = "something optional of the host is taken as missing",
+  read = "a signal is read again; the tests' own file",
   readlink = "something optional of the host is taken as missing",
 }
 
@@ -112,7 +113,8 @@ describe("when one system call of the set-up fails", function()
 
   local function run(recipe, injection, marker)
     probe.shell(("rm -f %s/trace"):format(directory))
-    local output, status = probe.shell(("timeout -s KILL 10 lua5.4 %s %s %q %q %s"):format(host, directory, recipe, injection, marker))
+    local output, status = probe.shell(("timeout -s KILL 10 lua5.4 %s %s %q %q %s"):format(host, directory, recipe,
+      injection, marker))
     local ran = probe.read(directory .. "/output") == "ran"
     return output, status, ran
   end
@@ -121,7 +123,7 @@ describe("when one system call of the set-up fails", function()
   local function judge(name, output, status, ran)
     if status == 137 then return "it hangs" end
     if status ~= 0 then return "the host died: " .. output end
-    if name == "uname" then return nil end
+    if name == "uname" or name == "write" and output == "" then return nil end -- its own message
     if output:find "^raised" then return output end
     if output:find "^error" then
       if ran then return "the payload ran, although: " .. output end

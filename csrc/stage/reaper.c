@@ -16,6 +16,7 @@
 
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
 enum { SIGNAL_SET_SIZE = 8, SIGNALFD_INFO_SIZE = 128, SFD_CLOEXEC_ = O_CLOEXEC };
+enum { MSG_DONTWAIT_ = 0x40 };
 enum { WATCH_CONTROL, WATCH_MAKER, WATCH_CHILDREN, WATCHED };
 
 static uint64_t microseconds(const struct __kernel_old_timeval *t) {
@@ -69,61 +70,61 @@ static void end_all(int children) {
   }
 }
 
+/* Nobody wants the sandbox any more. */
+static _Noreturn void abandon(const struct watch *watch) {
+  SYSCALL(kill, watch->payload, SIGKILL);
+  end_all(watch->children);
+  leave(125);
+}
+
 /* Reaps whoever has ended; does not return when the payload is among them. */
-static void reap_ended(int signals, long payload, int children) {
+static void reap_ended(const struct watch *watch) {
   char info[SIGNALFD_INFO_SIZE];
-  SYSCALL(read, signals, info, sizeof info);
+  SYSCALL(read, watch->signals, info, sizeof info);
   for (;;) {
     int status;
     struct rusage used;
     long pid = SYSCALL(wait4, -1, &status, WNOHANG | __WALL, &used);
-    if (pid <= 0) return;
-    if (pid == payload) {
-      end_all(children);
+    if (pid == 0) return;
+    if (pid < 0) abandon(watch); /* the payload is our child until we say that it has ended */
+    if (pid == watch->payload) {
+      end_all(watch->children);
       report_end(status, &used);
       leave(0);
     }
   }
 }
 
-/* Nobody wants the sandbox any more. */
-static _Noreturn void abandon(long payload, int children) {
-  SYSCALL(kill, payload, SIGKILL);
-  end_all(children);
-  leave(125);
-}
-
 /* One message of the maker; false at its end. */
-static int obey(long payload) {
+static int obey(const struct watch *watch) {
   struct command command;
-  long n = SYSCALL(recvfrom, CONTROL, &command, sizeof command, 0x40 /* MSG_DONTWAIT */, 0, 0);
+  long n = SYSCALL(recvfrom, CONTROL, &command, sizeof command, MSG_DONTWAIT_, 0, 0);
   if (n == -EAGAIN || n == -EINTR) return 1;
-  if (n == sizeof command && command.kind == COMMAND_KILL) SYSCALL(kill, payload, command.signal);
+  if (n == sizeof command && command.kind == COMMAND_KILL)
+    SYSCALL(kill, watch->payload, command.signal);
   return n > 0;
 }
 
-static int open_child_signals(void) {
+long open_child_signals(void) {
   uint64_t set = (uint64_t)1 << (SIGCHLD - 1);
-  return (int)SYSCALL(signalfd4, -1, &set, SIGNAL_SET_SIZE, SFD_CLOEXEC_);
+  return SYSCALL(signalfd4, -1, &set, SIGNAL_SET_SIZE, SFD_CLOEXEC_);
 }
 
-void reap(long payload, int detached, int children) {
-  int signals = open_child_signals();
-  if (signals < 0) abandon(payload, children);
+void reap(const struct watch *watch) {
   struct pollfd watched[WATCHED] = {
     [WATCH_CONTROL] = { .fd = CONTROL, .events = POLLIN },
-    [WATCH_MAKER] = { .fd = MAKER, .events = POLLIN },
-    [WATCH_CHILDREN] = { .fd = signals, .events = POLLIN },
+    [WATCH_MAKER] = { .fd = watch->detached ? -1 : MAKER, .events = POLLIN },
+    [WATCH_CHILDREN] = { .fd = watch->signals, .events = POLLIN },
   };
-  if (detached) watched[WATCH_MAKER].fd = -1;
   for (;;) {
     /* A child that ended before the signalfd was there left SIGCHLD pending: it is readable. */
-    SYSCALL(ppoll, watched, WATCHED, 0, 0, SIGNAL_SET_SIZE);
-    if (watched[WATCH_CHILDREN].revents) reap_ended(signals, payload, children);
-    if (watched[WATCH_CONTROL].revents && !obey(payload)) {
-      if (!detached) abandon(payload, children);
+    long r = SYSCALL(ppoll, watched, WATCHED, 0, 0, SIGNAL_SET_SIZE);
+    if (r < 0 && r != -EINTR) abandon(watch);
+    if (watched[WATCH_CHILDREN].revents) reap_ended(watch);
+    if (watched[WATCH_CONTROL].revents && !obey(watch)) {
+      if (!watch->detached) abandon(watch);
       watched[WATCH_CONTROL].fd = -1;
     }
-    if (watched[WATCH_MAKER].revents) abandon(payload, children);
+    if (watched[WATCH_MAKER].revents) abandon(watch);
   }
 }

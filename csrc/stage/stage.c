@@ -95,20 +95,18 @@ long stage_hold(struct call *call) {
   return 0;
 }
 
-/* What the stage needs no more once the payload has started: everything but its control socket and
-   the sight of its maker. */
-static int let_go(int children) {
-  if (children >= 0) {
-    SYSCALL(dup3, children, PLAN, O_CLOEXEC);
-    children = PLAN;
-  }
-  SYSCALL(close_range, 0, FIRST_FD - 1, 0);
-  SYSCALL(close_range, PLAN + (children >= 0), ~0U, 0);
+/* Lets go of what the stage needs no more once the payload has started: everything but its control
+   socket and the sight of its maker and its children. */
+static long let_go(struct watch *watch) {
   struct call none = { 0 };
-  long r = kernel_capset(&none);
+  long r = 0;
+  if (watch->children >= 0) r = watch->children = (int)SYSCALL(dup3, watch->children, PLAN, O_CLOEXEC);
+  if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
+  if (r >= 0) r = SYSCALL(close_range, PLAN + (watch->children >= 0), ~0U, 0);
+  if (r >= 0) r = kernel_capset(&none);
   if (r >= 0) r = kernel_no_new_privs(&none);
-  if (r < 0) leave(125);
-  return children;
+  if (r >= 0) r = watch->signals = (int)open_child_signals();
+  return r;
 }
 
 /*
@@ -128,14 +126,21 @@ long stage_fork(struct call *call) {
     stage.machine.index--;
     return payload;
   }
-  int children = let_go(ARG_FD(2) >= 0 ? ARG_FD(2) : -1);
   if (stage.failed) leave(125);
+  struct watch watch = {
+    .payload = payload, .detached = (int)ARG_INT(1), .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
+  };
+  long r = let_go(&watch);
+  if (r < 0) {
+    SYSCALL(kill, payload, SIGKILL);
+    report_failure(r);
+  }
   struct record started = { .kind = RECORD_STARTED };
   started.held = stage.held;
   started.held.skipped_count = stage.machine.skipped_count;
   for (int i = 0; i < MAX_SKIPPED; i++) started.held.skipped[i] = stage.machine.skipped[i];
   report(&started);
-  reap(payload, (int)ARG_INT(1), children);
+  reap(&watch);
 }
 
 void continue_plan(void *unused) {
@@ -163,8 +168,9 @@ void stage_main(void) {
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
   stage.machine.end = (char *)header + size;
   struct call none = { 0 };
-  kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
-  SYSCALL(umask, 0);             /* the modes in the plan are meant as they are */
+  long r = kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
+  if (r < 0) report_failure(r);
+  SYSCALL(umask, 0); /* the modes in the plan are meant as they are */
   continue_plan(0);
 }
 

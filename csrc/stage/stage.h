@@ -19,9 +19,19 @@ _Noreturn void report_failure(long failure);
 /* Runs what is left of the plan; its last operation is the payload's execve. */
 _Noreturn void continue_plan(void *unused);
 
-/* Waits for the payload, reaps orphans, obeys the maker, and ends the sandbox. `children` is an fd
-   of /proc/thread-self/children where there is no PID namespace, else -1. */
-_Noreturn void reap(long payload, int detached, int children);
+/* What the reaper watches over. */
+struct watch {
+  long payload;
+  int detached; /* goes on without the maker */
+  int children; /* an fd of /proc/thread-self/children where there is no PID namespace, else -1 */
+  int signals;  /* a signalfd of SIGCHLD */
+};
+
+/* The signalfd, or -errno. */
+long open_child_signals(void);
+
+/* Waits for the payload, reaps orphans, obeys the maker, and ends the sandbox. */
+_Noreturn void reap(const struct watch *watch);
 
 _Noreturn void leave(int status);
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -92,8 +93,10 @@ static int io_poll(lua_State *L) {
   }
   if (seconds > 1e9) seconds = 1e9;
   struct timespec time = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-  if (ppoll(fds, (nfds_t)pairs, seconds < 0 ? NULL : &time, NULL) < 0)
+  if (ppoll(fds, (nfds_t)pairs, seconds < 0 ? NULL : &time, NULL) < 0) {
+    if (errno != EINTR) return luaL_error(L, "poll: %s", strerrordesc_np(errno));
     for (int i = 0; i < pairs; i++) fds[i].revents = 0;
+  }
   luaL_checkstack(L, pairs, NULL);
   for (int i = 0; i < pairs; i++) lua_pushboolean(L, fds[i].revents != 0);
   return pairs;

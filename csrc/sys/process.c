@@ -3,6 +3,7 @@
  * streams and timeouts, is made of it in Lua.
  * @classmod nslua.sys.stage
  */
+#include "../kernel/syscall.h"
 #include "../stage/execute.h"
 #include "spawn.h"
 #include "sys.h"
@@ -17,6 +18,8 @@
 #include <unistd.h>
 
 #define STAGE_TYPE "nslua.stage"
+
+enum { STOP_TRIES = 100, STOP_INTERVAL_MS = 10 };
 
 struct stage_handle {
   pid_t pid;
@@ -138,11 +141,24 @@ static int stage_signal(lua_State *L) {
   return 1;
 }
 
+/* Whether the stage has ended within these milliseconds. */
+static int has_ended(const struct stage_handle *stage, int milliseconds) {
+  struct pollfd end = { .fd = stage->pidfd, .events = POLLIN };
+  return poll(&end, 1, milliseconds) > 0;
+}
+
 /* With a PID namespace of its own, or while nothing of the payload runs, the stage's end is
-   everybody's. Otherwise the stage ends the others first: it does at our hanging up. */
+   everybody's. Otherwise the stage ends the others first: it does at our hanging up. A payload with
+   our uid can stop it meanwhile, but not for long. */
 static void stop(struct stage_handle *stage) {
-  if (stage->own_pids || !stage->started) kill_process(stage->pidfd);
-  else shutdown(stage->control, SHUT_WR);
+  if (!stage->own_pids && stage->started) {
+    shutdown(stage->control, SHUT_WR);
+    for (int tries = 0; tries < STOP_TRIES; tries++) {
+      SYSCALL(pidfd_send_signal, stage->pidfd, SIGCONT, 0, 0);
+      if (has_ended(stage, STOP_INTERVAL_MS)) return;
+    }
+  }
+  kill_process(stage->pidfd);
 }
 
 /*** Ends the whole sandbox. @function stage:stop */

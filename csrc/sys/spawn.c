@@ -230,8 +230,10 @@ static int open_channel(struct spawn *spawn, int own[REGISTER_FREE]) {
   own[REGISTER_CONTROL] = above_stdio(pair[1]);
   if (spawn->control < 0 || own[REGISTER_CONTROL] < 0) return errno;
   spawn->step = "pidfd_open";
-  own[REGISTER_MAKER] = above_stdio((int)SYSCALL(pidfd_open, getpid(), 0));
-  if (own[REGISTER_MAKER] < 0) return own[REGISTER_MAKER] == -1 ? errno : -own[REGISTER_MAKER];
+  long maker = SYSCALL(pidfd_open, getpid(), 0);
+  if (maker < 0) return (int)-maker;
+  own[REGISTER_MAKER] = above_stdio((int)maker);
+  if (own[REGISTER_MAKER] < 0) return errno;
   spawn->step = "memfd_create of the plan";
   own[REGISTER_PLAN] = write_plan(spawn);
   return own[REGISTER_PLAN] < 0 ? errno : 0;

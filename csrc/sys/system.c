@@ -98,7 +98,8 @@ static int system_fstat(lua_State *L) {
   int fd = check_fd(L, 1);
   if (fstat(fd, &st) != 0) return push_failure(L, "fstat", errno);
   push_status(L, &st);
-  lua_pushboolean(L, (fcntl(fd, F_GETFL) & O_PATH) != 0);
+  int flags = fcntl(fd, F_GETFL);
+  lua_pushboolean(L, flags >= 0 && flags & O_PATH);
   lua_setfield(L, -2, "path_only");
   return 1;
 }

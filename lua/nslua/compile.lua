@@ -303,13 +303,15 @@ local function compile(recipe, at)
   if not supported then return nil, too_old end
   local problems = {}
   local new, joined = check_together(recipe, problems, at)
-  local identity, problem = Identity.of(recipe.user, new.user or false, joined.user ~= nil)
+  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil)
+  if not ok then return nil, identity end
   if not identity then complain(problems, at, "%s", problem) end
   if #problems > 0 then return nil, Error.misuse(problems) end
 
   local plan = new_plan(recipe, new, identity)
   reserve_registers(plan)
-  local ok, err = record_setup(plan, recipe, joined)
+  local err
+  ok, err = record_setup(plan, recipe, joined)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
   record_steps(plan, recipe)

@@ -1,5 +1,6 @@
 --- Who the payload is: ids inside, ids outside, maps. Host id 0 is never mapped by a default.
 -- @module nslua.identity
+local Error = require "nslua.error"
 local sys = require "nslua.sys"
 
 local Identity = {}
@@ -26,9 +27,11 @@ end
 --- The ids of the caller's own user namespace, as { first, count } of each line.
 local function mapped_ranges(kind)
   local ranges = {}
-  local file = io.open("/proc/self/" .. kind .. "_map")
-  if not file then return ranges end
-  for line in file:lines() do
+  local path = "/proc/self/" .. kind .. "_map"
+  local file, message, errno = io.open(path)
+  local text = file and file:read "a"
+  if not text then error(Error.new { step = path, errno = errno, reason = not errno and message or nil }) end
+  for line in text:gmatch "[^\n]+" do
     local first, _, count = line:match "^%s*(%d+)%s+(%d+)%s+(%d+)"
     ranges[#ranges + 1] = { math.tointeger(first), math.tointeger(count) }
   end
@@ -103,7 +106,8 @@ local function choose_id(self, kind, wanted, user)
   self[kind .. "_map"] = map and map_text(map) or own_line(id, host)
 end
 
---- @return the identity, or nil and a problem
+--- Raises an nslua.error when the caller's own maps cannot be read.
+-- @return the identity, or nil and a problem
 -- @param user the field
 -- @param new whether there is a new user namespace
 -- @param joined whether another one is joined

@@ -6,6 +6,7 @@ local streams = require "nslua.streams"
 local sys = require "nslua.sys"
 local Result = require "nslua.result"
 
+local ECHILD <const>, ETIMEDOUT <const> = 10, 110
 local SIGNALS <const> = {
   HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11,
   USR2 = 12, PIPE = 13, ALRM = 14, TERM = 15, CHLD = 17, CONT = 18, STOP = 19, TSTP = 20, TTIN = 21, TTOU = 22,
@@ -64,7 +65,7 @@ end
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and SIGNALS.KILL or nil
   self.stage:reap()
-  self.streams:drain()
+  self.streams:drain(self.reason == "timeout")
   local out, err = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
@@ -77,17 +78,18 @@ local function finish(self, ended)
       voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
     },
   }, Result)
-  self.stage:close()
 end
 
 --- One look at everything that can happen, waiting at most `seconds` for it.
 local function step(self, seconds)
   local s = self.streams
-  local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r",
-    s.stdout:polled(), "r", s.stderr:polled(), "r", s.stdin:polled(), "w")
-  if out then s.stdout:take() end
-  if err then s.stderr:take() end
-  if input then s.stdin:give() end
+  local out_fd, out_for = s.stdout:polled()
+  local err_fd, err_for = s.stderr:polled()
+  local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
+    s.stdin:polled())
+  if out then s.stdout:move() end
+  if err then s.stderr:move() end
+  if input then s.stdin:move() end
   if not message then return end
   local kind, record = self.stage:receive()
   if kind ~= "none" then finish(self, kind == "ended" and record or {}) end
@@ -100,6 +102,7 @@ end
 -- @treturn[2] nslua.error ETIMEDOUT
 function Process:wait(seconds)
   local until_time = seconds and sys.clock() + seconds
+  if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
   while not self.result do
     local now = (until_time or self.deadline) and sys.clock()
     if self.deadline and now >= self.deadline then
@@ -110,7 +113,7 @@ function Process:wait(seconds)
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
     step(self, left and math.max(left, 0))
     if until_time and not self.result and sys.clock() >= until_time then
-      return nil, Error.new { step = "wait", errno = 110 }
+      return nil, Error.new { step = "wait", errno = ETIMEDOUT }
     end
   end
   return self.result
@@ -118,6 +121,7 @@ end
 
 --- Kills and reaps, unless the sandbox is detached.
 function Process:close()
+  self.closed = true
   self.stage:close()
   self.streams:close()
 end

@@ -2,13 +2,11 @@
 -- operations, the stage, and the proof of what the payload holds.
 -- @module nslua.start
 local Error = require "nslua.error"
+local failure = require "nslua.failure"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
-
---- The words for failures are loaded when there is one.
-local failure = setmetatable({}, { __index = function(_, name) return require("nslua.failure")[name] end })
 
 -- -- the payload's own operations --
 

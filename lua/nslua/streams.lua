@@ -5,6 +5,7 @@ local sys = require "nslua.sys"
 
 local CAPTURE_LIMIT <const> = 64 << 20
 local EINTR <const>, EAGAIN <const> = 4, 11
+local PIPE_BUF <const> = 4096
 
 -- -- one stream --
 
@@ -56,8 +57,21 @@ local function output(value, number)
   return given("file", value)
 end
 
---- What to poll: bytes that we have to move while the payload runs. A pipe is moved by its user.
-function Stream:polled() return self.fd and self.kind ~= "pipe" and self.fd or false end
+--- What to poll, and what for: bytes that we have to move while the payload runs. What is relayed waits
+--- for our own stream to take it, so that nobody who does not read can hold us up. A pipe is moved by
+--- its user.
+function Stream:polled()
+  if not self.fd or self.kind == "pipe" then return false, "r" end
+  if self.pending then return self.sink, "w" end
+  return self.fd, self.data and "w" or "r"
+end
+
+--- Does what was polled for.
+function Stream:move()
+  if self.data then return self:give() end
+  if self.pending then return self:forward() end
+  return self:take()
+end
 
 function Stream:close()
   if self.fd then self.fd:close() end
@@ -87,22 +101,20 @@ function Stream:take()
   if data == "" then
     self:close()
   elseif self.kind == "relay" then
-    self:forward(data)
+    self.pending, self.at = data, 1
   else
     self:keep(data)
   end
   return true
 end
 
---- To our own stream; when nobody reads that any more, the payload is told in the usual way.
-function Stream:forward(data)
-  local at = 1
-  while at <= #data do
-    local n, _, errno = sys.write(self.sink, data, at)
-    if n then at = at + n
-    elseif errno == EAGAIN then sys.poll(nil, self.sink, "w")
-    elseif errno ~= EINTR then return self:close() end
-  end
+--- A piece of what is pending, small enough for a pipe that is ready to take it whole; when nobody reads
+--- our stream any more, the payload is told in the usual way.
+function Stream:forward()
+  local n, _, errno = sys.write(self.sink, self.pending:sub(self.at, self.at + PIPE_BUF - 1))
+  if n then self.at = self.at + n
+  elseif errno ~= EAGAIN and errno ~= EINTR then return self:close() end
+  if self.at > #self.pending then self.pending = nil end
 end
 
 function Stream:keep(data)
@@ -162,11 +174,23 @@ function Streams:close()
   for _, stream in pairs(self) do stream:close() end
 end
 
---- What is still in the pipes at the end; nobody is left who could add to it.
-function Streams:drain()
-  for _, stream in ipairs { self.stdout, self.stderr } do
-    while stream:polled() and stream:take() do end
+--- What is still in a pipe at the end. In haste, what our own stream does not take at once is dropped.
+local function drain(stream, haste)
+  while stream:polled() do
+    if not stream.pending then
+      if not stream:take() then return end
+    elseif sys.poll(haste and 0 or nil, stream:polled()) then
+      stream:forward()
+    elseif haste then
+      return
+    end
   end
+end
+
+--- The end: nobody is left who could add anything.
+function Streams:drain(haste)
+  drain(self.stdout, haste)
+  drain(self.stderr, haste)
   self:close()
 end
 
