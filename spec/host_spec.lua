@@ -247,7 +247,7 @@ int main(int argc, char **argv) {
         local text = {}
         local pid = sys.getpid()
         local command = ("cd /; cat /proc/%d/status /proc/%d/limits | "
-            .. "grep -vE '^(Vm|Rss|Hugetlb|.*ctxt|Sig[QP]|FDSize|Threads|SigCgt)'; "
+            .. "grep -vE '^(State|Vm|Rss|Hugetlb|.*ctxt|Sig[QP]|FDSize|Threads|SigCgt)'; "
           .. "readlink /proc/%d/cwd /proc/%d/root /proc/%d/ns/*; stat -c '%%U %%a' /proc/%d/fd; "
           .. "cut -d' ' -f4-8,18,19 /proc/%d/stat"):format(pid, pid, pid, pid, pid, pid, pid)
         local pipe = io.popen(command)

@@ -95,9 +95,13 @@ static long open_parent(struct call *call, int root, const char *path, long crea
   directories[split] = '\0';
   long fd = open_at(root, directories, O_PATH | O_DIRECTORY, 0, resolution(root));
   if (fd >= 0) return fd;
-  fd = walk(call, root, directories, create_mode);
-  if (fd < 0) call->detail += (unsigned)skipped;
-  return fd;
+  /* Only what is missing is made; any other failure is walked to, to say where it is. */
+  long failure = fd == -ENOENT && create_mode >= 0 ? 0 : fd;
+  fd = walk(call, root, directories, failure ? -1 : create_mode);
+  if (fd >= 0 && !failure) return fd;
+  call->detail += (unsigned)skipped;
+  close_unless(fd, root);
+  return fd < 0 ? fd : failure;
 }
 
 /* The last component of a path, on the fd of its parent. Never a link. */

@@ -32,8 +32,8 @@ static int make_image(void) {
   if (fd < 0) return -1;
   /* Unreadable, though executable: then the kernel counts the process that executes it as the host's,
      not the sandbox's, and no capability of the sandbox's gives access to it. */
-  fchmod(fd, 0111);
-  long r = write_all(fd, stage_image, (size_t)(stage_image_end - stage_image));
+  long r = fchmod(fd, 0111) < 0 ? -errno : 0;
+  if (r == 0) r = write_all(fd, stage_image, (size_t)(stage_image_end - stage_image));
   if (r < 0) errno = (int)-r;
   if (r == 0 && fcntl(fd, F_ADD_SEALS, SEALS) == 0) return fd;
   int error = errno;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,8 +22,9 @@ static int io_pipe(lua_State *L) {
   *reader = above_stdio(ends[0]);
   *writer = above_stdio(ends[1]);
   if (*reader < 0 || *writer < 0) return push_failure(L, "pipe2", errno);
-  if (reader_nonblocking) fcntl(*reader, F_SETFL, O_NONBLOCK);
-  if (writer_nonblocking) fcntl(*writer, F_SETFL, O_NONBLOCK);
+  if ((reader_nonblocking && fcntl(*reader, F_SETFL, O_NONBLOCK) < 0) ||
+      (writer_nonblocking && fcntl(*writer, F_SETFL, O_NONBLOCK) < 0))
+    return push_failure(L, "fcntl", errno);
   return 2;
 }
 
@@ -79,7 +79,8 @@ static int io_write(lua_State *L) {
  * @function poll
  * @tparam[opt] number seconds at most; nil: for ever
  * @param ... pairs: an fd (or false) and what for, "r" or "w"
- * @treturn boolean… per pair, whether it is ready; all false after the time or a signal */
+ * @treturn[1] boolean… per pair, whether it is ready; all false after the time or a signal
+ * @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
 static int io_poll(lua_State *L) {
   struct pollfd fds[MAX_POLLED];
   int pairs = lua_gettop(L) / 2;
@@ -94,7 +95,7 @@ static int io_poll(lua_State *L) {
   if (seconds > 1e9) seconds = 1e9;
   struct timespec time = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
   if (ppoll(fds, (nfds_t)pairs, seconds < 0 ? NULL : &time, NULL) < 0) {
-    if (errno != EINTR) return luaL_error(L, "poll: %s", strerrordesc_np(errno));
+    if (errno != EINTR) return push_failure(L, "poll", errno);
     for (int i = 0; i < pairs; i++) fds[i].revents = 0;
   }
   luaL_checkstack(L, pairs, NULL);

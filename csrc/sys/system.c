@@ -99,7 +99,8 @@ static int system_fstat(lua_State *L) {
   if (fstat(fd, &st) != 0) return push_failure(L, "fstat", errno);
   push_status(L, &st);
   int flags = fcntl(fd, F_GETFL);
-  lua_pushboolean(L, flags >= 0 && flags & O_PATH);
+  if (flags < 0) return push_failure(L, "fcntl", errno);
+  lua_pushboolean(L, flags & O_PATH);
   lua_setfield(L, -2, "path_only");
   return 1;
 }

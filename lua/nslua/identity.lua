@@ -28,14 +28,17 @@ end
 local function mapped_ranges(kind)
   local ranges = {}
   local path = "/proc/self/" .. kind .. "_map"
+  local text
   local file, message, errno = io.open(path)
-  local text = file and file:read "a"
+  if file then
+    text, message, errno = file:read "a"
+    file:close()
+  end
   if not text then error(Error.new { step = path, errno = errno, reason = not errno and message or nil }) end
   for line in text:gmatch "[^\n]+" do
     local first, _, count = line:match "^%s*(%d+)%s+(%d+)%s+(%d+)"
     ranges[#ranges + 1] = { math.tointeger(first), math.tointeger(count) }
   end
-  file:close()
   return ranges
 end
 

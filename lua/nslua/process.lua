@@ -87,6 +87,7 @@ local function step(self, seconds)
   local err_fd, err_for = s.stderr:polled()
   local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
     s.stdin:polled())
+  if message == nil then error(Error.new { step = "poll", errno = err }) end
   if out then s.stdout:move() end
   if err then s.stderr:move() end
   if input then s.stdin:move() end

@@ -130,12 +130,16 @@ local function spawn_stage(ready, operations, fds)
   return stage
 end
 
---- The first message; nil when the time is over before it comes.
+--- The first message; or nil and an error, when the time is over before it comes.
 local function first_message(stage, deadline)
   while true do
     local left = deadline and deadline - sys.clock()
-    if left and left <= 0 then return nil end
-    if sys.poll(left, stage:fileno(), "r") then
+    if left and left <= 0 then
+      return nil, Error.new { step = "stage", reason = "the time limit passed while it set the sandbox up" }
+    end
+    local ready, _, errno = sys.poll(left, stage:fileno(), "r")
+    if errno then return nil, Error.new { step = "poll", errno = errno } end
+    if ready then
       local kind, record = stage:receive()
       if kind ~= "none" then return kind, record end
     end
@@ -151,7 +155,7 @@ local function await_start(ready, stage, operations, owners, deadline)
   elseif kind == "failed" then
     return nil, failure.of_plan(operations, owners, record)
   elseif not kind then
-    return nil, Error.new { step = "stage", reason = "the time limit passed while it set the sandbox up" }
+    return nil, record
   end
   return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
 end

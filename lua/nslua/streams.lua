@@ -32,8 +32,9 @@ end
 
 --- A descriptor of the caller's. A directory, or a bare path, would lead out of the sandbox.
 local function given(kind, value)
-  local status = sys.fstat(value)
-  if status and (status.type == "directory" or status.path_only) then
+  local status, _, errno = sys.fstat(value)
+  if not status then return nil, Error.new { step = kind, errno = errno } end
+  if status.type == "directory" or status.path_only then
     return nil, Error.new { step = kind, reason = "a directory or O_PATH descriptor is not passed to a payload" }
   end
   return new { kind = kind, theirs = value }
