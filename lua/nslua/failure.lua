@@ -1,10 +1,15 @@
 --- From the index of an operation and an errno back to the recipe: what was tried, where, and why not.
 -- @module nslua.failure
 local Error = require "nslua.error"
-local hints = require "nslua.hints"
 local sys = require "nslua.sys"
 
 local M = {}
+
+--- A hint, if there is one. In a process out of fds a module may not load: then the error goes without.
+local function hint_of(failure)
+  local ok, hints = pcall(require, "nslua.hints")
+  return ok and hints.of(failure) or nil
+end
 
 --- The object of an operation: its last absolute path; of execve the command.
 local function path_of(operation)
@@ -37,7 +42,7 @@ function M.of_operation(operation, owner, failure)
     end
     if code == "ELOOP" then described.reason = "is a symbolic link" end
   end
-  described.hint = hints.of(described)
+  described.hint = hint_of(described)
   return Error.new(described)
 end
 
@@ -53,7 +58,7 @@ end
 --- A failure before there was a stage.
 function M.of_spawn(step, errno)
   local _, code = sys.strerror(errno)
-  return Error.new { step = step, op = step, errno = errno, hint = hints.of { op = step, code = code } }
+  return Error.new { step = step, op = step, errno = errno, hint = hint_of { op = step, code = code } }
 end
 
 return M

@@ -22,6 +22,9 @@ local bind_options = {
   optional = check.boolean, create = check.boolean, exec = check.boolean, idmap = check.boolean,
 }
 
+local CLONE <const> = { "clone", "recursive" }
+local WRITABLE <const>, READ_ONLY <const> = { "nosuid", "nodev" }, { "ro", "nosuid", "nodev" }
+
 local function bind_summary(e) return ("bind %s on %s"):format(e.source, e.target) end
 
 --- Records a detached clone of the tree at e.source, with these attributes, on it and all below it
@@ -29,11 +32,14 @@ local function bind_summary(e) return ("bind %s on %s"):format(e.source, e.targe
 local function clone_tree(e, plan, attributes)
   local sources = plan.sources
   if e.options.optional then sources:optional("ENOENT", "ENOTDIR") end
-  local tree = sources:open_tree(nil, e.source, { "clone", "recursive" })
-  if e.options.exec == false then attributes[#attributes + 1] = "noexec" end
+  local tree = sources:open_tree(nil, e.source, CLONE)
   local idmap
   if e.verb.writable and e.options.idmap ~= false then idmap = plan:idmap(e.source) end
-  if idmap then attributes[#attributes + 1] = "idmap" end
+  if idmap or e.options.exec == false then
+    attributes = { table.unpack(attributes) }
+    if idmap then attributes[#attributes + 1] = "idmap" end
+    if e.options.exec == false then attributes[#attributes + 1] = "noexec" end
+  end
   sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive", idmap)
   sources:expect_mount(tree, attributes)
   return tree
@@ -42,13 +48,14 @@ end
 verbs.ro = {
   parameters = bind_parameters, options = bind_options, summary = bind_summary, flags = "ro",
   doc = "Shares a directory or file of the host, read-only with everything mounted below it.",
-  mount = function(e, plan) return clone_tree(e, plan, { "ro", "nosuid", "nodev" }) end,
+  mount = function(e, plan) return clone_tree(e, plan, READ_ONLY) end,
 }
 
 verbs.rw = {
   parameters = bind_parameters, options = bind_options, summary = bind_summary, flags = "rw", writable = true,
-  doc = "The same, writable. For root, what its owner owns belongs to the sandbox's user inside.",
-  mount = function(e, plan) return clone_tree(e, plan, { "nosuid", "nodev" }) end,
+  doc = "The same, writable. For root, what its owner owns belongs to the sandbox's user inside, and what is made "
+    .. "there to that owner; so the payload can make no set-user-id or set-group-id file anywhere.",
+  mount = function(e, plan) return clone_tree(e, plan, WRITABLE) end,
 }
 
 verbs.device = {
@@ -70,14 +77,14 @@ verbs.image = {
   parameters = { source }, options = { optional = check.boolean },
   summary = function(e) return "image " .. e.source end, flags = "ro", target = "/",
   doc = "A directory as the root, read-only.",
-  mount = function(e, plan) return clone_tree(e, plan, { "ro", "nosuid", "nodev" }) end,
+  mount = function(e, plan) return clone_tree(e, plan, READ_ONLY) end,
 }
 
 verbs.host = {
   parameters = {}, options = {}, summary = function() return "host /" end, flags = "as the host", target = "/",
   doc = "The host's whole tree, as it is.",
   mount = function(_, plan)
-    local tree = plan.sources:open_tree(nil, "/", { "clone", "recursive" })
+    local tree = plan.sources:open_tree(nil, "/", CLONE)
     plan.sources:mount_setattr(tree, nil, { "nosuid" }, nil, "private", "recursive")
     return tree
   end,
@@ -166,7 +173,7 @@ verbs.sys = {
   mount = function(_, plan)
     local attributes = { "ro", "nosuid", "nodev", "noexec" }
     if plan.new.net then return plan:filesystem("sysfs", {}, attributes) end
-    local tree = plan.sources:open_tree(nil, "/sys", { "clone", "recursive" })
+    local tree = plan.sources:open_tree(nil, "/sys", CLONE)
     plan.sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive")
     return tree
   end,

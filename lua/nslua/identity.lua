@@ -72,11 +72,14 @@ local function outside(map, id)
   end
 end
 
---- Root with other ids to give away. Root of a user namespace that has none but its own is not.
-local function is_privileged(caller)
-  return caller.uid == 0 and has(caller.capabilities, CAP_SETUID) and has(caller.capabilities, CAP_SETGID)
-    and has(caller.capabilities, CAP_SYS_ADMIN) and private_id("uid", caller.pid) ~= nil
-    and private_id("gid", caller.pid) ~= nil
+--- The private ids of root, who may give them away; nil for anybody else, and for the root of a user
+--- namespace that has no ids but its own.
+local function private_ids(caller)
+  for _, capability in ipairs { CAP_SETUID, CAP_SETGID, CAP_SYS_ADMIN } do
+    if caller.uid ~= 0 or not has(caller.capabilities, capability) then return nil end
+  end
+  local ids = { uid = private_id("uid", caller.pid), gid = private_id("gid", caller.pid) }
+  return ids.uid and ids.gid and ids or nil
 end
 
 --- The supplementary groups wanted; or nil and a problem.
@@ -100,7 +103,7 @@ local function choose_id(self, kind, wanted, user)
   local id = wanted[kind] or map and map[1][1] or user == "root" and 0 or self.privileged and DEFAULT_ID or caller_id
   local host
   if map then host = outside(map, id)
-  elseif self.privileged then host = private_id(kind, self.caller.pid)
+  elseif self.privileged then host = self.private[kind]
   else host = caller_id end
   if not host then
     return ("the %s %d is not mapped: say how with user.%s_map"):format(kind, id, kind)
@@ -117,14 +120,15 @@ end
 function Identity.of(user, new, joined)
   local caller = sys.identity()
   local self = setmetatable({ caller = caller, new = new, joined = joined }, Identity)
-  self.privileged = is_privileged(caller)
+  boxes_made = boxes_made + 1
+  self.private = private_ids(caller)
+  self.privileged = self.private ~= nil
   self.holds = new or joined or self.privileged -- capabilities, before they are dropped
   local wanted = type(user) == "table" and user or {}
   local problem
   self.groups, problem = read_groups(self, wanted.groups)
   if problem then return nil, problem end
   if new then
-    boxes_made = boxes_made + 1
     problem = choose_id(self, "uid", wanted, user) or choose_id(self, "gid", wanted, user)
     if problem then return nil, problem end
   elseif user and not joined then

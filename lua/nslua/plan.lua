@@ -35,6 +35,7 @@ function Plan.new(fields)
   self.owners = {}    -- who recorded an operation, by its note
   self.mounted = {}   -- target -> whether what is mounted there is ours
   self.links = {}     -- our own symbolic links
+  self.below = {}     -- paths that have something mounted or linked below them
   self.depth = 0      -- of verbs in verbs
   self.proc_files = {} -- register number -> name in /proc/self
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
@@ -101,6 +102,15 @@ end
 
 local function parent_of(path) return path:match "^(.+)/[^/]*$" end
 
+--- Something is at a path now: its parents have something below them.
+local function note_parents(self, path)
+  local at = parent_of(path)
+  while at and not self.below[at] do
+    self.below[at] = true
+    at = parent_of(at)
+  end
+end
+
 --- The path with our own links in it followed.
 local function follow(self, path)
   local links = self.links
@@ -144,7 +154,10 @@ function Plan:resolve(target, create)
 end
 
 --- Notes a symbolic link in a file system of ours, for targets behind it.
-function Plan:declare_link(path, link) self.links[path] = link end
+function Plan:declare_link(path, link)
+  self.links[path] = link
+  note_parents(self, path)
+end
 
 -- -- mounts --
 
@@ -162,6 +175,8 @@ end
 
 --- What was known of the things below a path is no more to be seen.
 function Plan:cover(path)
+  if not self.below[path] then return end
+  self.below[path] = nil
   for _, known in ipairs { self.mounted, self.links } do
     for at in pairs(known) do
       if at:sub(1, #path + 1) == path .. "/" then known[at] = nil end
@@ -176,6 +191,7 @@ function Plan:place(mount, target, options, own)
   self.tree:attach(mount, self.root, path, parents)
   self:cover(path)
   self.mounted[path] = own or false
+  note_parents(self, path)
 end
 
 --- The sandbox's root becomes read-only at the end, and so does a mount given here.

@@ -180,7 +180,8 @@ function Box:with(fields)
   return make(own.name, own.recipe, fields, entry.location(2))
 end
 
---- Starts a program.
+--- Starts a program. What it writes is relayed to our own streams while process:wait() waits, unless
+-- stdout and stderr say otherwise.
 -- @tparam[opt] table options argv, and stdin, stdout, stderr, env, cwd, timeout
 -- @treturn[1] nslua.process
 -- @treturn[2] nil
