@@ -3,9 +3,9 @@
 local Error = require "nslua.error"
 local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
+local consistency = require "nslua.consistency"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
-local schema = require "nslua.schema"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
@@ -16,54 +16,6 @@ local LOCKED_SECUREBITS <const> = {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
   "no_cap_ambient_raise", "no_cap_ambient_raise_locked",
 }
-
---- A mistake that only shows when the fields are seen together.
-local function complain(problems, at, message, ...)
-  problems[#problems + 1] = { at = at, message = message:format(...) }
-end
-
--- -- namespaces --
-
-local function choose_namespaces(recipe, problems, at)
-  local new, joined = {}, {}
-  local wanted = recipe.namespaces or { listed = {}, named = {}, all = true }
-  for _, kind in ipairs(schema.kinds) do
-    local named = wanted.named[kind]
-    if named == nil then
-      new[kind] = wanted.listed[kind] or wanted.all and kind ~= "time" or nil
-    elseif named == true then
-      new[kind] = true
-    elseif named ~= false then
-      joined[kind] = named
-    end
-  end
-  if recipe.clock then
-    if wanted.named.time == false or joined.time then complain(problems, at, "clock needs a new time namespace") end
-    new.time = true
-  end
-  if recipe.net == "host" then
-    if wanted.named.net or wanted.listed.net then complain(problems, at, "net = \"host\" keeps the caller's network namespace, "
-      .. "but namespaces names a new one") end
-    new.net = nil
-  elseif recipe.net and not new.net then
-    complain(problems, at, "net = \"%s\" needs a new network namespace", recipe.net)
-  end
-  return new, joined
-end
-
-local function complain_about_joins(recipe, new, joined, problems, at)
-  if joined.user then
-    if type(recipe.user) ~= "table" or not recipe.user.uid or not recipe.user.gid then
-      complain(problems, at, "a joined user namespace needs user = { uid =, gid = }, the ids inside")
-    end
-    if new.pid and recipe.init ~= false then
-      complain(problems, at, "a new PID namespace in a joined user namespace needs init = false")
-    end
-  elseif next(joined) and new.user then
-    complain(problems, at, "a namespace cannot be joined from inside a new user namespace: "
-      .. "join its user namespace too, or list namespaces without user")
-  end
-end
 
 -- -- sections --
 
@@ -217,44 +169,6 @@ end
 
 -- -- the whole --
 
-local function complain_about_files(recipe, new, problems, at)
-  local seen = {}
-  if recipe.fs and #recipe.fs > 0 and not new.mount then
-    complain(problems, at, "fs needs a new mount namespace")
-  end
-  for _, item in ipairs(recipe.fs or {}) do
-    if entry.is(item) then
-      local target = item.verb.target or item.target
-      if target and seen[target] then
-        complain(problems, item.at, "fs.%s: the target %s is already taken by %s", item.verb.name, target,
-          tostring(seen[target]))
-      end
-      if target then seen[target] = item end
-      if target == "/" and not item.verb.mount then
-        complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
-      end
-      if item.verb.needs and not new[item.verb.needs] then
-        complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
-      end
-    end
-  end
-end
-
---- What is said only of the fields together: mistakes go into `problems`.
--- @return the namespaces that are new, those that are joined
-local function check_together(recipe, problems, at)
-  local new, joined = choose_namespaces(recipe, problems, at)
-  complain_about_joins(recipe, new, joined, problems, at)
-  complain_about_files(recipe, new, problems, at)
-  if (recipe.hostname or recipe.domainname) and not new.uts then
-    complain(problems, at, "hostname and domainname need a new UTS namespace")
-  end
-  if recipe.init == false and not new.pid then
-    complain(problems, at, "init = false needs a new PID namespace")
-  end
-  return new, joined
-end
-
 local function default_environment(plan, recipe)
   local env = {
     PATH = DEFAULT_PATH, HOME = plan.home or "/", LANG = "C.UTF-8", TERM = os.getenv "TERM" or "dumb",
@@ -302,10 +216,10 @@ local function compile(recipe, at)
   local supported, too_old = check_kernel()
   if not supported then return nil, too_old end
   local problems = {}
-  local new, joined = check_together(recipe, problems, at)
+  local new, joined = consistency.check(recipe, problems, at)
   local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil)
   if not ok then return nil, identity end
-  if not identity then complain(problems, at, "%s", problem) end
+  if not identity then problems[#problems + 1] = { at = at, message = problem } end
   if #problems > 0 then return nil, Error.misuse(problems) end
 
   local plan = new_plan(recipe, new, identity)
@@ -333,4 +247,4 @@ local function compile(recipe, at)
   }
 end
 
-return { compile = compile, check_together = check_together }
+return { compile = compile }

@@ -3,6 +3,7 @@
 local Error = require "nslua.error"
 local check = require "nslua.check"
 local compile = require "nslua.compile"
+local consistency = require "nslua.consistency"
 local entry = require "nslua.entry"
 local options_of = require "nslua.options"
 local processes = require "nslua.process"
@@ -145,7 +146,7 @@ local function make(name, base, fields, at)
   local recipe
   if #problems == 0 then
     recipe = merge(base, more)
-    compile.check_together(recipe, problems, at)
+    consistency.check(recipe, problems, at)
   end
   if #problems > 0 then
     table.sort(problems, by_place)

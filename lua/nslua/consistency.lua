@@ -1,0 +1,91 @@
+--- What only shows when the fields of a recipe are seen together: which namespaces are new, and the
+-- mistakes that one field makes of another.
+-- @module nslua.consistency
+local entry = require "nslua.entry"
+local schema = require "nslua.schema"
+
+local function complain(problems, at, message, ...)
+  problems[#problems + 1] = { at = at, message = message:format(...) }
+end
+
+local function choose_namespaces(recipe, problems, at)
+  local new, joined = {}, {}
+  local wanted = recipe.namespaces or { listed = {}, named = {}, all = true }
+  for _, kind in ipairs(schema.kinds) do
+    local named = wanted.named[kind]
+    if named == nil then
+      new[kind] = wanted.listed[kind] or wanted.all and kind ~= "time" or nil
+    elseif named == true then
+      new[kind] = true
+    elseif named ~= false then
+      joined[kind] = named
+    end
+  end
+  if recipe.clock then
+    if wanted.named.time == false or joined.time then complain(problems, at, "clock needs a new time namespace") end
+    new.time = true
+  end
+  if recipe.net == "host" then
+    if wanted.named.net or wanted.listed.net then complain(problems, at, "net = \"host\" keeps the caller's network namespace, "
+      .. "but namespaces names a new one") end
+    new.net = nil
+  elseif recipe.net and not new.net then
+    complain(problems, at, "net = \"%s\" needs a new network namespace", recipe.net)
+  end
+  return new, joined
+end
+
+local function complain_about_joins(recipe, new, joined, problems, at)
+  if joined.user then
+    if type(recipe.user) ~= "table" or not recipe.user.uid or not recipe.user.gid then
+      complain(problems, at, "a joined user namespace needs user = { uid =, gid = }, the ids inside")
+    end
+    if new.pid and recipe.init ~= false then
+      complain(problems, at, "a new PID namespace in a joined user namespace needs init = false")
+    end
+  elseif next(joined) and new.user then
+    complain(problems, at, "a namespace cannot be joined from inside a new user namespace: "
+      .. "join its user namespace too, or list namespaces without user")
+  end
+end
+
+local function complain_about_files(recipe, new, problems, at)
+  local seen = {}
+  if recipe.fs and #recipe.fs > 0 and not new.mount then
+    complain(problems, at, "fs needs a new mount namespace")
+  end
+  for _, item in ipairs(recipe.fs or {}) do
+    if entry.is(item) then
+      local target = item.verb.target or item.target
+      if target and seen[target] then
+        complain(problems, item.at, "fs.%s: the target %s is already taken by %s", item.verb.name, target,
+          tostring(seen[target]))
+      end
+      if target then seen[target] = item end
+      if target == "/" and not item.verb.mount then
+        complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
+      end
+      if item.verb.needs and not new[item.verb.needs] then
+        complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
+      end
+    end
+  end
+end
+
+--- Mistakes go into `problems`.
+-- @treturn table the namespaces that are new, as a set
+-- @treturn table those that are joined: kind -> path or fd
+local function check(recipe, problems, at)
+  local new, joined = choose_namespaces(recipe, problems, at)
+  complain_about_joins(recipe, new, joined, problems, at)
+  complain_about_files(recipe, new, problems, at)
+  if (recipe.hostname or recipe.domainname) and not new.uts then
+    complain(problems, at, "hostname and domainname need a new UTS namespace")
+  end
+  if recipe.init == false and not new.pid then
+    complain(problems, at, "init = false needs a new PID namespace")
+  end
+  return new, joined
+end
+
+return { check = check }
