@@ -145,6 +145,7 @@ describe("when one system call of the set-up fails", function()
   for _, case in ipairs(RECIPES) do
     local title, recipe = case[1], case[2]
     it(title .. " fails clearly or is as it should be", function()
+      if probe.sanitized then return pending "a failing mmap ends AddressSanitizer itself" end
       local marker = watch.marker()
       local output, status, ran = run(recipe, "", marker)
       assert.same({ "result exited with 0\n", 0, true }, { output, status, ran })

@@ -273,7 +273,7 @@ describe("running a program", function()
         local marker = watch.marker()
         local output = watch.host(([[
           local box = sandbox { namespaces = { "user" } }
-          local result = assert(box:run { "sh", "-c", "kill -%s $PPID; sleep %s", timeout = 1 })
+          local result = assert(box:run { "sh", "-c", "kill -%s $PPID; exec sleep %s", timeout = 1 })
           print(result.reason)
         ]]):format(signal, marker), { seconds = 4 })
         local gone = watch.vanish(marker, 1)
