@@ -54,8 +54,7 @@ static long clone_syscall(long n, long a, long b, long c, long d, long e, void (
 static long old_clone(struct clone_args *args, void *stack_top, void (*child)(void *), void *data) {
   if (args->flags & (CLONE_INTO_CGROUP | CLONE_NEWTIME)) return -ENOSYS;
   long flags = (long)((args->flags & ~CLONE_CLEAR_SIGHAND) | args->exit_signal);
-  return clone_syscall(__NR_clone, flags, (long)stack_top, (long)args->pidfd, 0, 0,
-                       child, data);
+  return clone_syscall(__NR_clone, flags, (long)stack_top, (long)args->pidfd, 0, 0, child, data);
 }
 
 long clone_call(struct clone_args *args, void *stack_top, void (*child)(void *), void *data) {

@@ -100,7 +100,8 @@ long stage_hold(struct call *call) {
 static long let_go(struct watch *watch) {
   struct call none = { 0 };
   long r = 0;
-  if (watch->children >= 0) r = watch->children = (int)SYSCALL(dup3, watch->children, PLAN, O_CLOEXEC);
+  if (watch->children >= 0)
+    r = watch->children = (int)SYSCALL(dup3, watch->children, PLAN, O_CLOEXEC);
   if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
   if (r >= 0) r = SYSCALL(close_range, PLAN + (watch->children >= 0), ~0U, 0);
   if (r >= 0) r = kernel_capset(&none);
@@ -128,7 +129,9 @@ long stage_fork(struct call *call) {
   }
   if (stage.failed) leave(125);
   struct watch watch = {
-    .payload = payload, .detached = (int)ARG_INT(1), .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
+    .payload = payload,
+    .detached = (int)ARG_INT(1),
+    .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
   };
   long r = let_go(&watch);
   if (r < 0) {

@@ -115,7 +115,8 @@ static int stage_receive(lua_State *L) {
   struct record record;
   ssize_t n = -1;
   if (stage->control >= 0)
-    n = recv(stage->control, &record, sizeof record, (lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT) | MSG_TRUNC);
+    n = recv(stage->control, &record, sizeof record,
+             (lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT) | MSG_TRUNC);
   if (n < 0 && stage->control >= 0 && (errno == EAGAIN || errno == EINTR)) {
     lua_pushliteral(L, "none");
     return 1;
@@ -229,7 +230,8 @@ static void read_proc_files(lua_State *L, struct spawn *request) {
       luaL_argcheck(L, known && (size_t)number < request->fd_count, 1, "bad files of /proc");
       request->fds[number] = FD_OF_CHILD;
       request->proc_files[request->proc_file_count++] = (struct proc_file){
-        .fd_register = (int)number, .name = luaL_checkstring(L, -1),
+        .fd_register = (int)number,
+        .name = luaL_checkstring(L, -1),
       };
     }
   }
