@@ -80,20 +80,22 @@ local function finish(self, ended)
   }, Result)
 end
 
---- One look at everything that can happen, waiting at most `seconds` for it.
+--- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
+--- that is impossible.
 local function step(self, seconds)
   local s = self.streams
   local out_fd, out_for = s.stdout:polled()
   local err_fd, err_for = s.stderr:polled()
   local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
     s.stdin:polled())
-  if message == nil then error(Error.new { step = "poll", errno = err }) end
+  if message == nil then return nil, Error.new { step = "poll", errno = err } end
   if out then s.stdout:move() end
   if err then s.stderr:move() end
   if input then s.stdin:move() end
-  if not message then return end
+  if not message then return true end
   local kind, record = self.stage:receive()
   if kind ~= "none" then finish(self, kind == "ended" and record or {}) end
+  return true
 end
 
 --- Waits for the end, moving the streams meanwhile.
@@ -112,7 +114,11 @@ function Process:wait(seconds)
     end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
-    step(self, left and math.max(left, 0))
+    local ok, err = step(self, left and math.max(left, 0))
+    if not ok then
+      self:close()
+      return nil, err
+    end
     if until_time and not self.result and sys.clock() >= until_time then
       return nil, Error.new { step = "wait", errno = ETIMEDOUT }
     end

@@ -211,8 +211,9 @@ function Box:run(options)
   process, err = processes.spawn(ready, checked, argv)
   if not process then return nil, err end
   local running <close> = process
-  local result = running:wait()
-  return result
+  local result
+  result, err = running:wait()
+  return result, err
 end
 
 --- The operations that a run executes, to look at: a list of { name=, arguments… }.

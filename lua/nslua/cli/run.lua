@@ -29,12 +29,13 @@ function M.in_box(box, argv)
   local output = sys.isatty(0) and "inherit" or "relay"
   options.stdin, options.stdout, options.stderr = "inherit", output, output
   local process <close>, err = start(box, options)
-  if not process then
+  collectgarbage "restart"
+  local result
+  if process then result, err = process:wait() end
+  if not result then
     io.stderr:write("nslua: ", tostring(err), "\n")
     return status_of_error(err)
   end
-  collectgarbage "restart"
-  local result = process:wait()
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
   return status_of(result)
 end
