@@ -133,9 +133,11 @@ test: all
 # What depends on the kernel, on Debian's own ones in virtual machines (vm.sh boots one in seconds).
 VM      ?= ../shared/vm.sh
 KERNELS ?= 6.1 6.12
+VM_SPECS ?= $(patsubst %,spec/%_spec.lua,sys namespace identity fs error process security walkthrough)
 test-vm: all
 	for k in $(KERNELS); do echo "== Linux $$k"; \
-	  $(VM) -k $$k -t 1200 -m 2048 -c 2 'cd $(CURDIR) && NSLUA_SPEC_PLAIN=1 spec/run' || exit 1; done
+	  $(VM) -k $$k -t 1500 -m 2048 -c 2 'cd $(CURDIR) && NSLUA_BUILDS=build NSLUA_LIMIT=1400 spec/run $(VM_SPECS)' \
+	  || exit 1; done
 
 # Everything again with AddressSanitizer and UndefinedBehaviorSanitizer.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
