@@ -66,7 +66,7 @@ static long open_proc_files(const struct spawn *spawn) {
    ambient set keeps them. */
 static long keep_capabilities(uint64_t capabilities) {
   struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
-  struct __user_cap_data_struct data[2];
+  struct __user_cap_data_struct data[2] = { { 0 } };
   long r = SYSCALL(capget, &header, data);
   if (r < 0) return r;
   data[0].inheritable = (uint32_t)capabilities & data[0].permitted;
