@@ -60,6 +60,15 @@ describe("the walk-through", function()
     end
   end)
 
+  it("each step's sandbox ends with its handle", function()
+    for _, step in ipairs(STEPS) do
+      local process = staying(step)
+      local pid = process.pid
+      process:close()
+      assert.equal("", (probe.shell("ps -o stat=,args= -p " .. pid)), step)
+    end
+  end)
+
   it("gives a shell on a terminal, and its exit status", function()
     local typed = probe.directory()
     probe.write(typed .. "/input", "hostname typed; echo \"name: $(hostname)\"\nexit 7\n")

@@ -70,9 +70,13 @@ static void end_all(int children) {
   }
 }
 
-/* Nobody wants the sandbox any more. */
+/* Nobody wants the sandbox any more. Our own end must not come before that of a payload that is PID 1
+   and takes the others with it. */
 static _Noreturn void abandon(const struct watch *watch) {
+  long r;
   SYSCALL(kill, watch->payload, SIGKILL);
+  do r = SYSCALL(wait4, watch->payload, 0, __WALL, 0);
+  while (r == -EINTR);
   end_all(watch->children);
   leave(125);
 }
@@ -110,7 +114,8 @@ long open_child_signals(void) {
   return SYSCALL(signalfd4, -1, &set, SIGNAL_SET_SIZE, SFD_CLOEXEC_);
 }
 
-void reap(const struct watch *watch) {
+void reap(const struct watch *watch, struct record *started) {
+  if (report(started) < 0 && !watch->detached) abandon(watch);
   struct pollfd watched[WATCHED] = {
     [WATCH_CONTROL] = { .fd = CONTROL, .events = POLLIN },
     [WATCH_MAKER] = { .fd = watch->detached ? -1 : MAKER, .events = POLLIN },

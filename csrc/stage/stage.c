@@ -24,8 +24,8 @@ void leave(int status) {
   for (;;) SYSCALL(exit_group, status);
 }
 
-void report(struct record *record) {
-  SYSCALL(sendto, CONTROL, record, sizeof *record, MSG_NOSIGNAL_, 0, 0);
+long report(struct record *record) {
+  return SYSCALL(sendto, CONTROL, record, sizeof *record, MSG_NOSIGNAL_, 0, 0);
 }
 
 void report_failure(long failure) {
@@ -121,10 +121,10 @@ long stage_fork(struct call *call) {
     .flags = CLONE_VM | CLONE_VFORK | (uint64_t)ARG_INT(0),
     .exit_signal = SIGCHLD,
   };
-  stage.machine.index++;
+  unsigned index = stage.machine.index++;
   long payload = clone_call(&args, stack + sizeof stack, continue_plan, 0);
   if (payload < 0) {
-    stage.machine.index--;
+    stage.machine.index = index;
     return payload;
   }
   if (stage.failed) leave(125);
@@ -136,14 +136,14 @@ long stage_fork(struct call *call) {
   long r = let_go(&watch);
   if (r < 0) {
     SYSCALL(kill, payload, SIGKILL);
+    stage.machine.index = index;
     report_failure(r);
   }
   struct record started = { .kind = RECORD_STARTED };
   started.held = stage.held;
   started.held.skipped_count = stage.machine.skipped_count;
   for (int i = 0; i < MAX_SKIPPED; i++) started.held.skipped[i] = stage.machine.skipped[i];
-  report(&started);
-  reap(&watch);
+  reap(&watch, &started);
 }
 
 void continue_plan(void *unused) {

@@ -12,8 +12,8 @@ struct stage {
 
 extern struct stage stage;
 
-/* Sends a record to the maker; if nobody is there any more, that is noticed elsewhere. */
-void report(struct record *record);
+/* Sends a record to the maker. */
+long report(struct record *record);
 _Noreturn void report_failure(long failure);
 
 /* Runs what is left of the plan; its last operation is the payload's execve. */
@@ -30,8 +30,8 @@ struct watch {
 /* The signalfd, or -errno. */
 long open_child_signals(void);
 
-/* Waits for the payload, reaps orphans, obeys the maker, and ends the sandbox. */
-_Noreturn void reap(const struct watch *watch);
+/* Tells of the start, waits for the payload, reaps orphans, obeys the maker, and ends the sandbox. */
+_Noreturn void reap(const struct watch *watch, struct record *started);
 
 _Noreturn void leave(int status);
 

@@ -6,6 +6,7 @@ local streams = require "nslua.streams"
 local sys = require "nslua.sys"
 local Result = require "nslua.result"
 
+local GIVEN_UP <const> = 125 << 8 -- wait status of a stage that ended without a word
 local ECHILD <const>, ETIMEDOUT <const> = 10, 110
 local SIGNALS <const> = {
   HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11,
@@ -58,13 +59,20 @@ end
 
 --- Ends the whole sandbox, whatever it does.
 function Process:stop()
+  self.stopped = true
   if not self.result then self.stage:stop() end
 end
 
 --- The end: everything in the sandbox is gone when this returns.
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and SIGNALS.KILL or nil
-  self.stage:reap()
+  local status = self.stage:reap()
+  if status == GIVEN_UP and not ended.code and not ended.signal and not self.stopped then
+    return nil, Error.new { step = "reaper", reason = "it failed and has ended the sandbox" }
+  end
   self.streams:drain(self.reason == "timeout")
   local out, err = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
@@ -78,6 +86,7 @@ local function finish(self, ended)
       voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
     },
   }, Result)
+  return true
 end
 
 --- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
@@ -94,8 +103,8 @@ local function step(self, seconds)
   if input then s.stdin:move() end
   if not message then return true end
   local kind, record = self.stage:receive()
-  if kind ~= "none" then finish(self, kind == "ended" and record or {}) end
-  return true
+  if kind == "none" then return true end
+  return finish(self, kind == "ended" and record or {})
 end
 
 --- Waits for the end, moving the streams meanwhile.
@@ -110,7 +119,7 @@ function Process:wait(seconds)
     local now = (until_time or self.deadline) and sys.clock()
     if self.deadline and now >= self.deadline then
       self.deadline, self.reason = nil, "timeout"
-      self.stage:stop()
+      self:stop()
     end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
