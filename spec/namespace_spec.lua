@@ -168,8 +168,9 @@ print(time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(time.CLOCK_BO
 
   it("may go back, but not before the start of the clock", function()
     local _, base = clocks(sandbox {})
-    local _, boottime = clocks(sandbox { clock = { boottime = -60 } })
-    assert.is_true(math.abs(boottime - base + 60) < 20)
+    local back = math.min(60, math.floor(base) // 2) -- the machine may have been started just now
+    local _, boottime = clocks(sandbox { clock = { boottime = -back } })
+    assert.is_true(math.abs(boottime - base + back) < 5)
     local result, message = inside.run(sandbox { clock = { boottime = -10000000000 } }, { "true" })
     assert.is_nil(result)
     assert.matches("clock: .*%(ERANGE%)", message)

@@ -467,7 +467,7 @@ while time.time() < end:
       end
     end
     assert_untouched()
-    assert.is_true(runs > 100 and refused > 0 and refused < runs, ("%d of %d refused"):format(refused, runs))
+    assert.is_true(runs > 20 and refused > 0 and refused < runs, ("%d of %d refused"):format(refused, runs))
     probe.shell "sleep 1"
   end)
 end)
