@@ -19,7 +19,7 @@ local Process = { __name = "nslua.process" }
 Process.__index = function(self, key)
   if Process[key] ~= nil then return Process[key] end
   if key == "pid" then return Process.payload_pid(self) end
-  if key == "pollfd" then return rawget(self, "stage"):fileno() end
+  if key == "pollfd" and not rawget(self, "result") then return rawget(self, "stage"):fileno() end
 end
 
 function Process:__tostring() return ("process (%s)"):format(self.result and "ended" or "running") end
@@ -86,6 +86,7 @@ local function finish(self, ended)
       voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
     },
   }, Result)
+  self.stage:close() -- its fds; a poller learns it by pollfd being nil
   return true
 end
 
