@@ -45,6 +45,4 @@ function M.misuse(problems)
   return setmetatable({ problems = problems, step = problems[1].message, at = problems[1].at }, Error)
 end
 
-function M.is(value) return getmetatable(value) == Error end
-
 return M

@@ -1,29 +1,9 @@
 --- A compiled recipe as a tree for people, or as JSON for machines.
 -- @module nslua.explain
+local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local M = {}
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
-local function namespaces_of(ready)
-  local words = {}
-  for _, kind in ipairs(sorted_keys(ready.new)) do words[#words + 1] = kind end
-  return words
-end
-
-local function capability_names(mask)
-  local names = {}
-  for number = 0, 62 do
-    if mask >> number & 1 == 1 then names[#names + 1] = sys.capability_name(number) end
-  end
-  return names
-end
 
 --- Everything that is shown, as plain data.
 local function facts_of(title, ready)
@@ -39,10 +19,10 @@ local function facts_of(title, ready)
   local joined = {}
   for kind, handle in pairs(ready.joined) do joined[kind] = tostring(handle) end
   return {
-    sandbox = title, namespaces = { new = namespaces_of(ready), joined = joined },
+    sandbox = title, namespaces = { new = names.sorted(ready.new), joined = joined },
     user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
-    capabilities = capability_names(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
+    capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
     limits = recipe.limits, command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
@@ -80,7 +60,7 @@ end
 
 local function environment_lines(env)
   local lines = {}
-  for i, name in ipairs(sorted_keys(env)) do lines[i] = escape(name .. "=" .. env[name]) end
+  for i, name in ipairs(names.sorted(env)) do lines[i] = escape(name .. "=" .. env[name]) end
   return lines
 end
 
@@ -100,7 +80,7 @@ local function branches(facts)
     list[#list + 1] = { name .. (" "):rep(12 - #name) .. (text or ""), table.unpack(below or {}) }
   end
   local joined = {}
-  for _, kind in ipairs(sorted_keys(facts.namespaces.joined)) do
+  for _, kind in ipairs(names.sorted(facts.namespaces.joined)) do
     joined[#joined + 1] = kind .. " joined from " .. escape(facts.namespaces.joined[kind])
   end
   branch("namespaces", #facts.namespaces.new > 0 and "new: " .. table.concat(facts.namespaces.new, " ") or "none new", joined)
@@ -115,7 +95,7 @@ local function branches(facts)
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
   if facts.limits then branch("limits", ("time %gs"):format(facts.limits.time)) end
-  for _, clock in ipairs(sorted_keys(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
+  for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
     yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))
   if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
@@ -154,7 +134,7 @@ local function json(value)
     for i, item in ipairs(value) do parts[i] = json(item) end
     return "[" .. table.concat(parts, ",") .. "]"
   end
-  for i, key in ipairs(sorted_keys(value)) do parts[i] = json_string(tostring(key)) .. ":" .. json(value[key]) end
+  for i, key in ipairs(names.sorted(value)) do parts[i] = json_string(tostring(key)) .. ":" .. json(value[key]) end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 

@@ -3,6 +3,7 @@
 -- @module nslua.start
 local Error = require "nslua.error"
 local failure = require "nslua.failure"
+local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
@@ -104,15 +105,9 @@ local function labels(operations, owners, indices, list)
 end
 
 local function enforced_of(ready, held, skipped)
-  local namespaces, capabilities = {}, {}
-  for kind in pairs(ready.new) do namespaces[#namespaces + 1] = kind end
-  table.sort(namespaces)
-  for number = 0, 62 do
-    if held.effective >> number & 1 == 1 then capabilities[#capabilities + 1] = sys.capability_name(number) end
-  end
   return {
-    namespaces = namespaces, uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
-    gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = capabilities,
+    namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
+    gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     no_new_privs = held.no_new_privs, skipped = skipped,
     setid_files = next(ready.idmaps) and "refused" or "allowed",
   }
@@ -193,10 +188,10 @@ function M.start(ready, options, argv, stdio, deadline)
     stage:close()
     return nil, err
   end
-  local names = {}
-  labels(ready.sources or "", ready.owners, skipped, names)
-  labels(operations, owners, held.skipped, names)
-  return stage, enforced_of(ready, held, names)
+  local skipped_labels = {}
+  labels(ready.sources or "", ready.owners, skipped, skipped_labels)
+  labels(operations, owners, held.skipped, skipped_labels)
+  return stage, enforced_of(ready, held, skipped_labels)
 end
 
 return M
