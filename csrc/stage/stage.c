@@ -16,7 +16,7 @@
 #include <linux/sched.h>
 
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, PLAN = FIRST_FD + REGISTER_PLAN };
-enum { MSG_NOSIGNAL_ = 0x4000, SEEK_END_ = 2, STACK_SIZE = 64 * 1024 };
+enum { MSG_NOSIGNAL_ = 0x4000, SEEK_END_ = 2, STACK_SIZE = 32 * 1024, PLAN_ALIGNMENT = 1 << 20 };
 
 struct stage stage;
 
@@ -116,7 +116,7 @@ static long let_go(struct watch *watch) {
  * alone until it executes its program or ends (vfork), so success is known without a message.
  */
 long stage_fork(struct call *call) {
-  static char stack[STACK_SIZE] __attribute__((aligned(16)));
+  char stack[STACK_SIZE] __attribute__((aligned(16)));
   struct clone_args args = {
     .flags = CLONE_VM | CLONE_VFORK | (uint64_t)ARG_INT(0),
     .exit_signal = SIGCHLD,
@@ -152,10 +152,13 @@ void continue_plan(void *unused) {
   report_failure(r < 0 ? r : -ENOEXEC); /* a plan ends with execve, which does not return */
 }
 
+/* Maps the plan, which nobody else has any more: no copy is made of its pages. It comes next to the
+   program, into the same page tables. */
 static void *map_plan(size_t *size) {
   long end = SYSCALL(lseek, PLAN, 0, SEEK_END_);
   if (end < (long)sizeof(struct plan_header)) report_failure(end < 0 ? end : -EPROTO);
-  long plan = SYSCALL(mmap, 0, end, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, PLAN, 0);
+  uintptr_t near = ((uintptr_t)&stage + PLAN_ALIGNMENT) & ~((uintptr_t)PLAN_ALIGNMENT - 1);
+  long plan = SYSCALL(mmap, near, end, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, PLAN, 0);
   if (plan < 0 && plan > -4096) report_failure(plan);
   SYSCALL(close, PLAN);
   *size = (size_t)end;
