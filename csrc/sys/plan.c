@@ -6,13 +6,14 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PLAN_TYPE "nslua.plan"
 
-/* User values of a plan: its bytes, the registers it shares with its sections (struct registers),
-   and the host's fds by register. */
-enum { UV_BYTES = 1, UV_REGISTERS, UV_PASSED };
+/* User values of a plan: the registers it shares with its sections (struct registers), and the host's
+   fds by register. */
+enum { UV_REGISTERS = 1, UV_PASSED, USER_VALUES = UV_PASSED };
 
 struct registers {
   int next;
@@ -20,6 +21,7 @@ struct registers {
 };
 
 struct plan {
+  char *bytes;
   size_t size, capacity;
   int operations;
   int tolerated_count;
@@ -32,28 +34,31 @@ enum { MAX_REGISTERS = 30000, MAX_PLAN = 256 << 20 };
 static struct plan *check_plan(lua_State *L) { return luaL_checkudata(L, 1, PLAN_TYPE); }
 
 static struct plan *push_plan(lua_State *L) {
-  struct plan *plan = lua_newuserdatauv(L, sizeof *plan, 3);
+  struct plan *plan = lua_newuserdatauv(L, sizeof *plan, USER_VALUES);
   *plan = (struct plan){ 0 };
   luaL_setmetatable(L, PLAN_TYPE);
   return plan;
 }
 
-/* Room for n more bytes at the end of the plan at index 1. */
+/* Room for n more bytes at the end of the plan. */
 static char *reserve(lua_State *L, struct plan *plan, size_t n) {
-  lua_getiuservalue(L, 1, UV_BYTES);
-  char *bytes = lua_touserdata(L, -1);
   if (n > MAX_PLAN - plan->size) luaL_error(L, "the plan is too large");
   if (plan->size + n > plan->capacity) {
     size_t capacity = plan->capacity ? plan->capacity : 1024;
     while (capacity < plan->size + n) capacity *= 2;
-    char *larger = lua_newuserdatauv(L, capacity, 0);
-    if (bytes) memcpy(larger, bytes, plan->size);
-    lua_setiuservalue(L, 1, UV_BYTES);
+    char *larger = realloc(plan->bytes, capacity);
+    if (!larger) luaL_error(L, "not enough memory");
+    plan->bytes = larger;
     plan->capacity = capacity;
-    bytes = larger;
   }
-  lua_pop(L, 1);
-  return bytes + plan->size;
+  return plan->bytes + plan->size;
+}
+
+static int plan_gc(lua_State *L) {
+  struct plan *plan = check_plan(L);
+  free(plan->bytes);
+  *plan = (struct plan){ 0 };
+  return 0;
 }
 
 void push_register(lua_State *L, int number) {
@@ -262,11 +267,20 @@ static int plan_passed(lua_State *L) {
   return 1;
 }
 
-/*** The recorded operations. @function plan:bytes @treturn string */
+/*** The recorded operations, followed by those of the sections given.
+ * @function plan:bytes @param[opt] ... plans @treturn string */
 static int plan_bytes(lua_State *L) {
-  struct plan *plan = check_plan(L);
-  lua_getiuservalue(L, 1, UV_BYTES);
-  lua_pushlstring(L, plan->size ? lua_touserdata(L, -1) : "", plan->size);
+  luaL_Buffer b;
+  int n = lua_gettop(L);
+  size_t size = 0;
+  for (int i = 1; i <= n; i++) size += ((struct plan *)luaL_checkudata(L, i, PLAN_TYPE))->size;
+  char *to = luaL_buffinitsize(L, &b, size);
+  for (int i = 1; i <= n; i++) {
+    const struct plan *plan = lua_touserdata(L, i);
+    if (plan->size) memcpy(to, plan->bytes, plan->size);
+    to += plan->size;
+  }
+  luaL_pushresultsize(&b, size);
   return 1;
 }
 
@@ -397,6 +411,8 @@ void open_plan(lua_State *L) {
     lua_setfield(L, -2, rows[i].name);
   }
   lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, plan_gc);
+  lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, plan_length);
   lua_setfield(L, -2, "__len");
   lua_pushcfunction(L, plan_tostring);

@@ -276,9 +276,10 @@ static int *read_fds(lua_State *L, size_t count) {
 /***
  * Starts a stage with a plan.
  * @function spawn
- * @tparam table options operations (bytes of a plan), registers (how many), fds (register → fd),
- *   proc_files (register → name of a file of its own /proc/self), namespaces (flags), capabilities (mask that the stage keeps), uid_map and gid_map (written by
- * *   the caller; the plan must await them), detached, own_pids (its end ends all in it)
+ * @tparam table options operations and payload (bytes of plans, run in this order), registers (how
+ *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
+ *   (flags), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
+ *   plan must await them), detached, own_pids (its end ends all in it)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried
@@ -290,6 +291,8 @@ static int spawn(lua_State *L) {
   struct spawn request = { 0 };
   lua_getfield(L, 1, "operations");
   request.operations = luaL_checklstring(L, -1, &request.operations_size);
+  lua_getfield(L, 1, "payload");
+  request.payload = luaL_optlstring(L, -1, "", &request.payload_size);
   lua_getfield(L, 1, "namespaces");
   request.namespaces = (uint64_t)check_flags(L, lua_gettop(L), flag_set("namespaces"));
   request.capabilities = (uint64_t)integer_option(L, "capabilities");

@@ -170,10 +170,13 @@ static int write_plan(const struct spawn *spawn) {
     { registers, size },
     { (char *)(uintptr_t)padding, -size % 8 },
     { (char *)(uintptr_t)spawn->operations, spawn->operations_size },
+    { (char *)(uintptr_t)spawn->payload, spawn->payload_size },
   };
   int fd = above_stdio(memfd_create("nslua-plan", MFD_CLOEXEC));
-  ssize_t total = (ssize_t)(sizeof header + size + -size % 8 + spawn->operations_size);
-  if (fd >= 0 && writev(fd, parts, 4) != total) {
+  enum { PARTS = sizeof parts / sizeof *parts };
+  size_t total = 0;
+  for (int i = 0; i < PARTS; i++) total += parts[i].iov_len;
+  if (fd >= 0 && writev(fd, parts, PARTS) != (ssize_t)total) {
     close(fd);
     errno = ENOSPC;
     fd = -1;

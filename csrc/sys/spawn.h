@@ -22,8 +22,10 @@ struct spawn {
   /* what is wanted */
   uint64_t namespaces;   /* CLONE_NEW… flags */
   uint64_t capabilities; /* that the stage keeps across its exec, in the new user namespace */
-  const char *operations;
+  const char *operations; /* of the recipe, */
   size_t operations_size;
+  const char *payload; /* then of the run */
+  size_t payload_size;
   int *fds; /* by register, or FD_NONE or FD_OF_CHILD; the first ones are filled in here */
   size_t fd_count;
   struct proc_file proc_files[MAX_PROC_FILES];

@@ -59,10 +59,12 @@ function M.constructor(verb)
   end
 end
 
+local NO_OPTIONS <const> = {}
+
 --- An entry that a verb makes of others: its fields are right, its place is the outer one's.
 function M.make(verb, fields)
   fields.verb = verb
-  fields.options = fields.options or {}
+  fields.options = fields.options or NO_OPTIONS
   return setmetatable(fields, Entry)
 end
 

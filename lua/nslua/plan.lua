@@ -44,17 +44,19 @@ end
 
 --- From here on operations belong to this owner (an entry, or words).
 function Plan:owner(owner)
-  self.owners[#self.owners + 1] = owner
-  self.first:note(#self.owners)
+  local note = #self.owners + 1
+  self.owners[note] = owner
+  self.first:note(note)
+  self.note = note
 end
 
 --- The bytes of all sections; those of `sources` apart when the maker is to run them.
 function Plan:bytes(apart)
-  local parts = {}
+  local sections = {}
   for _, name in ipairs(SECTIONS) do
-    if not (apart and name == "sources") then parts[#parts + 1] = self[name]:bytes() end
+    if not (apart and name == "sources") then sections[#sections + 1] = self[name] end
   end
-  return table.concat(parts), apart and self.sources:bytes() or nil
+  return self.first.bytes(table.unpack(sections)), apart and self.sources:bytes() or nil
 end
 
 --- A register of a file of the stage's own /proc/self, opened for writing before it gets out of reach.
@@ -68,7 +70,8 @@ end
 
 --- One entry of `fs`, or a function, at its place.
 function Plan:add(item)
-  local outer, depth = self.owners[#self.owners], self.depth
+  local note, depth = self.note, self.depth
+  local outer = self.owners[note]
   self:owner(type(item) == "function" and "function in fs" or item)
   if type(item) == "function" then
     item(self)
@@ -80,7 +83,8 @@ function Plan:add(item)
     self:record_entry(item)
     self.depth = depth
   end
-  self:owner(outer)
+  self.note = note
+  self.first:note(note)
 end
 
 function Plan:record_entry(item)
@@ -111,46 +115,37 @@ local function note_parents(self, path)
   end
 end
 
---- The path with our own links in it followed.
-local function follow(self, path)
-  local links = self.links
-  if not next(links) then return path end
-  for _ = 1, 40 do
-    local at, rest = "", nil
-    for component, position in path:gmatch "/([^/]+)()" do
-      at = at .. "/" .. component
-      if links[at] then
-        rest = path:sub(position)
-        break
-      end
-    end
-    if not rest then return path end
-    local link = links[at]
-    local base = link:sub(1, 1) == "/" and "" or parent_of(at) or ""
-    local components = {}
-    for component in (base .. "/" .. link .. rest):gmatch "[^/]+" do
-      if component == ".." then components[#components] = nil
-      elseif component ~= "." then components[#components + 1] = component end
-    end
-    path = "/" .. table.concat(components, "/")
+--- What a path becomes when its component `at` is the link `link`.
+local function substitute(at, link, rest)
+  local base = link:sub(1, 1) == "/" and "" or parent_of(at) or ""
+  local components = {}
+  for component in (base .. "/" .. link .. rest):gmatch "[^/]+" do
+    if component == ".." then components[#components] = nil
+    elseif component ~= "." then components[#components + 1] = component end
   end
-  error("too many levels of symbolic links: " .. path, 0)
+  return "/" .. table.concat(components, "/")
 end
 
---- Where a target really is: its path, the mode that missing directories are made with (nil: not made,
---- it is in a foreign tree), and whether it is in a file system of ours.
+--- Where a target really is, our own links in it followed: its path, the mode that missing directories are
+--- made with (nil: not made, it is in a foreign tree), and whether it is in a file system of ours.
 function Plan:resolve(target, create)
-  local path = follow(self, target)
-  local own = self.own_root
-  local at = parent_of(path)
-  while at do
-    if self.mounted[at] ~= nil then
-      own = self.mounted[at]
-      break
+  local links, mounted = self.links, self.mounted
+  local path, own, followed = target, self.own_root, 0
+  local slash = path:find("/", 2, true)
+  while true do
+    local at = slash and path:sub(1, slash - 1) or path
+    if links[at] then
+      followed = followed + 1
+      if followed > 40 then error("too many levels of symbolic links: " .. target, 0) end
+      path, own = substitute(at, links[at], path:sub(#at + 1)), self.own_root
+      slash = path:find("/", 2, true)
+    elseif slash then
+      if mounted[at] ~= nil then own = mounted[at] end
+      slash = path:find("/", slash + 1, true)
+    else
+      return path, (own or create) and 493 or nil, own
     end
-    at = parent_of(at)
   end
-  return path, (own or create) and 493 or nil, own
 end
 
 --- Notes a symbolic link in a file system of ours, for targets behind it.

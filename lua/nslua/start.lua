@@ -115,9 +115,9 @@ end
 
 -- -- the start --
 
-local function spawn_stage(ready, operations, fds)
+local function spawn_stage(ready, payload, fds)
   local stage, step, errno = sys.spawn {
-    operations = operations, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
+    operations = ready.operations, payload = payload, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
     capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
   }
@@ -142,13 +142,13 @@ local function first_message(stage, deadline)
 end
 
 --- Set-up has failed, or the payload has started.
-local function await_start(ready, stage, operations, owners, deadline)
+local function await_start(ready, stage, payload, owners, deadline)
   local kind, record = first_message(stage, deadline)
   if kind == "started" then
     local ok, err = check_held(ready, record)
     return ok and record, err
   elseif kind == "failed" then
-    return nil, failure.of_plan(operations, owners, record)
+    return nil, failure.of_plan(ready.operations .. payload, owners, record)
   elseif not kind then
     return nil, record
   end
@@ -169,7 +169,6 @@ local M = {}
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline)
   local payload, owners = record_payload(ready, options, argv)
-  local operations = ready.operations .. payload
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end
   for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
@@ -179,18 +178,18 @@ function M.start(ready, options, argv, stdio, deadline)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage
-  stage, err = spawn_stage(ready, operations, fds)
+  stage, err = spawn_stage(ready, payload, fds)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
-  held, err = await_start(ready, stage, operations, owners, deadline)
+  held, err = await_start(ready, stage, payload, owners, deadline)
   if not held then
     stage:close()
     return nil, err
   end
   local skipped_labels = {}
-  labels(ready.sources or "", ready.owners, skipped, skipped_labels)
-  labels(operations, owners, held.skipped, skipped_labels)
+  labels(ready.sources, ready.owners, skipped, skipped_labels)
+  labels(ready.operations, ready.owners, held.skipped, skipped_labels)
   return stage, enforced_of(ready, held, skipped_labels)
 end
 
