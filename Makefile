@@ -21,15 +21,7 @@ INSTALL_LUA = $(DESTDIR)$(or $(INST_LUADIR),$(PREFIX)/share/lua/5.4)
 INSTALL_LIB = $(DESTDIR)$(or $(INST_LIBDIR),$(PREFIX)/lib/lua/5.4)
 
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes $(WERROR)
-# Kernel and stage: no libc, no sanitizer, no stack protector (there is nobody to call).
-FREESTANDING = -std=c11 $(WARNINGS) -ffreestanding -fno-stack-protector -fno-builtin \
-	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
-STAGE_CFLAGS = $(FREESTANDING) -Os -fpie -ffunction-sections -fdata-sections
-# Just below the stack, so that both share page tables: most of what an exec and an exit cost are these.
-STAGE_BASE = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),$(comma)-Ttext-segment=0x7ff000000000)
-STAGE_LDFLAGS = -nostdlib -static -no-pie -s \
-	-Wl,--gc-sections,--build-id=none,-z,noseparate-code,-z,norelro,-z,noexecstack$(STAGE_BASE)
-comma = ,
+include csrc/stage/flags.mk
 SYS_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden $(LUA_CFLAGS) $(CFLAGS)
 
 KERNEL_C = $(wildcard csrc/kernel/*.c)
@@ -43,7 +35,7 @@ SYS_O = $(SYS_C:csrc/%.c=$(BUILD)/%.o) $(KERNEL_C:csrc/%.c=$(BUILD)/%.o) $(BUILD
 all: $(BUILD)/nslua $(BUILD)/lib/nslua/sys.so
 
 # -- the freestanding stage, embedded in the C module --
-$(BUILD)/stage.bin: $(KERNEL_C) $(STAGE_C) $(HEADERS)
+$(BUILD)/stage.bin: $(KERNEL_C) $(STAGE_C) $(HEADERS) csrc/stage/flags.mk
 	@mkdir -p $(@D)
 	$(CC) $(STAGE_CFLAGS) $(STAGE_LDFLAGS) -o $@ $(KERNEL_C) $(STAGE_C)
 

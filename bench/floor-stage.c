@@ -18,10 +18,11 @@
 
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
 enum { PLAN = FIRST_FD + REGISTER_PLAN, MSG_NOSIGNAL_ = 0x4000, SEEK_END_ = 2, STACK_SIZE = 16384 };
-enum { SIGNALFD_INFO_SIZE = 128 };
+enum { SIGNALFD_INFO_SIZE = 128, PLAN_ALIGNMENT = 1 << 20 };
 
 static int registers[];
 static struct record record;
+static long plan, plan_size;
 
 static _Noreturn void leave(int status) {
   for (;;) SYSCALL(exit_group, status);
@@ -75,6 +76,7 @@ static void let_go(void) {
   struct call none = { 0 };
   SYSCALL(close_range, 0, FIRST_FD - 1, 0);
   SYSCALL(close_range, PLAN, ~0U, 0);
+  SYSCALL(munmap, plan, plan_size);
   kernel_capset(&none);
   kernel_no_new_privs(&none);
 }
@@ -96,11 +98,14 @@ static _Noreturn void reap(void) {
 
 _Noreturn __attribute__((used)) void stage_main(void);
 void stage_main(void) {
-  static char stack[STACK_SIZE] __attribute__((aligned(16)));
+  char stack[STACK_SIZE] __attribute__((aligned(16)));
   struct clone_args args = { .flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD };
-  long end = SYSCALL(lseek, PLAN, 0, SEEK_END_);
-  SYSCALL(mmap, 0, end, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, PLAN, 0);
+  struct call none = { 0 };
+  plan_size = SYSCALL(lseek, PLAN, 0, SEEK_END_);
+  uintptr_t near = ((uintptr_t)&record + PLAN_ALIGNMENT) & ~((uintptr_t)PLAN_ALIGNMENT - 1);
+  plan = SYSCALL(mmap, near, plan_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, PLAN, 0);
   SYSCALL(close, PLAN);
+  kernel_default_signals(&none);
   SYSCALL(umask, 0);
   fill_registers();
   set_up();

@@ -21,6 +21,7 @@ local function capture()
   local request, sources
   function sys.spawn(options)
     request = options
+    request.operations, request.payload = options.operations .. options.payload, nil
     return spawn(options)
   end
   function sys.execute(operations, ...)

@@ -95,8 +95,8 @@ long stage_hold(struct call *call) {
   return 0;
 }
 
-/* Lets go of what the stage needs no more once the payload has started: everything but its control
-   socket and the sight of its maker and its children. */
+/* Lets go of what the stage needs no more once the payload has started: the plan, and every fd but its
+   control socket and the sight of its maker and its children. */
 static long let_go(struct watch *watch) {
   struct call none = { 0 };
   long r = 0;
@@ -104,6 +104,7 @@ static long let_go(struct watch *watch) {
     r = watch->children = (int)SYSCALL(dup3, watch->children, PLAN, O_CLOEXEC);
   if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
   if (r >= 0) r = SYSCALL(close_range, PLAN + (watch->children >= 0), ~0U, 0);
+  if (r >= 0) r = SYSCALL(munmap, stage.plan, stage.plan_size);
   if (r >= 0) r = kernel_capset(&none);
   if (r >= 0) r = kernel_no_new_privs(&none);
   if (r >= 0) r = watch->signals = (int)open_child_signals();
@@ -154,25 +155,25 @@ void continue_plan(void *unused) {
 
 /* Maps the plan, which nobody else has any more: no copy is made of its pages. It comes next to the
    program, into the same page tables. */
-static void *map_plan(size_t *size) {
+static struct plan_header *map_plan(void) {
   long end = SYSCALL(lseek, PLAN, 0, SEEK_END_);
   if (end < (long)sizeof(struct plan_header)) report_failure(end < 0 ? end : -EPROTO);
   uintptr_t near = ((uintptr_t)&stage + PLAN_ALIGNMENT) & ~((uintptr_t)PLAN_ALIGNMENT - 1);
   long plan = SYSCALL(mmap, near, end, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, PLAN, 0);
   if (plan < 0 && plan > -4096) report_failure(plan);
   SYSCALL(close, PLAN);
-  *size = (size_t)end;
-  return (void *)plan;
+  stage.plan = (struct plan_header *)plan;
+  stage.plan_size = (size_t)end;
+  return stage.plan;
 }
 
 _Noreturn __attribute__((used)) void stage_main(void);
 void stage_main(void) {
-  size_t size;
-  struct plan_header *header = map_plan(&size);
+  struct plan_header *header = map_plan();
   if (header->magic != PLAN_MAGIC || header->version != PLAN_VERSION) report_failure(-EPROTO);
   stage.machine.registers = (int32_t *)(header + 1);
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
-  stage.machine.end = (char *)header + size;
+  stage.machine.end = (char *)header + stage.plan_size;
   struct call none = { 0 };
   long r = kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
   if (r < 0) report_failure(r);

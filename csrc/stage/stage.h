@@ -5,6 +5,8 @@
 #include "execute.h"
 
 struct stage {
+  struct plan_header *plan;
+  size_t plan_size;
   struct machine machine;
   struct held held;
   int failed; /* set in the payload's process, which shares this memory until it executes */

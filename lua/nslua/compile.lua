@@ -3,7 +3,6 @@
 local Error = require "nslua.error"
 local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
-local consistency = require "nslua.consistency"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
 local sys = require "nslua.sys"
@@ -98,7 +97,8 @@ local function record_root(plan, list)
       plan:owner(item)
       plan.root = item.verb.mount(item, plan)
       plan.own_root = item.verb.own or false
-      plan.entries[#plan.entries + 1] = { item = item, depth = 0 }
+      item.depth = 0
+      plan.entries[#plan.entries + 1] = item
       return
     end
   end
@@ -211,16 +211,17 @@ local function check_kernel()
 end
 
 --- Compiles a checked recipe.
+-- @tparam table recipe its fields
+-- @tparam table new the namespaces that are new, as a set
+-- @tparam table joined those that are joined
+-- @tparam ?string at where it was written
 -- @return what a run needs; or nil and an error
-local function compile(recipe, at)
+local function compile(recipe, new, joined, at)
   local supported, too_old = check_kernel()
   if not supported then return nil, too_old end
-  local problems = {}
-  local new, joined = consistency.check(recipe, problems, at)
   local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil)
   if not ok then return nil, identity end
-  if not identity then problems[#problems + 1] = { at = at, message = problem } end
-  if #problems > 0 then return nil, Error.misuse(problems) end
+  if not identity then return nil, Error.misuse { { at = at, message = problem } } end
 
   local plan = new_plan(recipe, new, identity)
   reserve_registers(plan)

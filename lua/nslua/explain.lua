@@ -9,11 +9,10 @@ local M = {}
 local function facts_of(title, ready)
   local recipe, identity = ready.recipe, ready.identity
   local files = {}
-  for i, added in ipairs(ready.entries) do
-    local item = added.item
+  for i, item in ipairs(ready.entries) do
     local flags = item.verb.flags
     if type(flags) == "function" then flags = flags(item) end
-    files[i] = { depth = added.depth, verb = item.verb.name, source = item.source, target = item.verb.target or item.target,
+    files[i] = { depth = item.depth, verb = item.verb.name, source = item.source, target = item.verb.target or item.target,
       flags = flags, link = item.link, optional = item.options.optional, at = item.at }
   end
   local joined = {}

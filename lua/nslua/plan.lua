@@ -78,7 +78,8 @@ function Plan:add(item)
   else
     -- What a verb adds belongs to the line that the verb stands on.
     if depth > 0 and type(outer) == "table" then item.at = outer.at end
-    self.entries[#self.entries + 1] = { item = item, depth = depth }
+    item.depth = depth
+    self.entries[#self.entries + 1] = item
     self.depth = depth + 1
     self:record_entry(item)
     self.depth = depth

@@ -11,7 +11,7 @@ local schema = require "nslua.schema"
 
 local unset = setmetatable({}, { __name = "nslua.unset", __tostring = function() return "unset" end })
 
---- What is behind a box: { name=, at=, recipe=, compiled= }. Weak: it goes with the box.
+--- What is behind a box: { name=, at=, recipe=, new=, joined=, compiled= }. Weak: it goes with the box.
 local state = setmetatable({}, { __mode = "k" })
 
 local Box = { __name = "nslua.sandbox" }
@@ -143,17 +143,17 @@ local function make(name, base, fields, at)
   local title = "sandbox<" .. (name or "") .. ">"
   local problems = {}
   local more = read_fields(fields, title, at, problems)
-  local recipe
+  local recipe, new, joined
   if #problems == 0 then
     recipe = merge(base, more)
-    consistency.check(recipe, problems, at)
+    new, joined = consistency.check(recipe, problems, at)
   end
   if #problems > 0 then
     table.sort(problems, by_place)
     error(Error.misuse(problems))
   end
   local box = setmetatable({}, Box)
-  state[box] = { name = name, at = at, recipe = recipe }
+  state[box] = { name = name, at = at, recipe = recipe, new = new, joined = joined }
   return box
 end
 
@@ -162,7 +162,7 @@ local function compiled(box)
   local own = state[box]
   if not own then error("not a sandbox: call its methods with ':'", 3) end
   if not own.compiled then
-    local result, err = compile.compile(own.recipe, own.at)
+    local result, err = compile.compile(own.recipe, own.new, own.joined, own.at)
     if not result then
       if err.problems then error(err, 0) end
       return nil, err
