@@ -29,12 +29,10 @@ local function environment(env, more)
 end
 
 --- The last operations, in the payload's process.
--- @treturn string bytes
--- @treturn table owners of their notes
-local function record_payload(ready, options, argv)
+-- @treturn table bytes, and the owners of their notes
+local function record_payload(ready, options, argv, cwd)
   local recipe = ready.recipe
   local env, path = environment(ready.env, options.env)
-  local cwd = options.cwd or ready.cwd
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
@@ -53,7 +51,18 @@ local function record_payload(ready, options, argv)
   section:unblock_signals()
   section:note(first + 3)
   section:execve(argv[1], argv, env, path, next(ready.idmaps) and 1 or nil)
-  return section:bytes(), owners
+  return { bytes = section:bytes(), owners = owners }
+end
+
+--- The same, kept for the next run of the same words in the same directory.
+local function payload_of(ready, options, argv)
+  local cwd = options.cwd or ready.cwd
+  if options.env then return record_payload(ready, options, argv, cwd) end
+  local words = table.concat(argv, "\0") .. "\0" .. tostring(cwd)
+  if ready.last_words ~= words then
+    ready.last_words, ready.last_payload = words, record_payload(ready, options, argv, cwd)
+  end
+  return ready.last_payload
 end
 
 -- -- what only the caller can prepare --
@@ -142,13 +151,13 @@ local function first_message(stage, deadline)
 end
 
 --- Set-up has failed, or the payload has started.
-local function await_start(ready, stage, payload, owners, deadline)
+local function await_start(ready, stage, payload, deadline)
   local kind, record = first_message(stage, deadline)
   if kind == "started" then
     local ok, err = check_held(ready, record)
     return ok and record, err
   elseif kind == "failed" then
-    return nil, failure.of_plan(ready.operations .. payload, owners, record)
+    return nil, failure.of_plan(ready.operations .. payload.bytes, payload.owners, record)
   elseif not kind then
     return nil, record
   end
@@ -168,7 +177,7 @@ local M = {}
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline)
-  local payload, owners = record_payload(ready, options, argv)
+  local payload = payload_of(ready, options, argv)
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end
   for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
@@ -178,11 +187,11 @@ function M.start(ready, options, argv, stdio, deadline)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage
-  stage, err = spawn_stage(ready, payload, fds)
+  stage, err = spawn_stage(ready, payload.bytes, fds)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
-  held, err = await_start(ready, stage, payload, owners, deadline)
+  held, err = await_start(ready, stage, payload, deadline)
   if not held then
     stage:close()
     return nil, err
