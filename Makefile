@@ -86,14 +86,14 @@ $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
 # -- installing --
 
 install: $(BUILD)/nslua-installed $(BUILD)/lib/nslua/sys.so
-	install -d $(INSTALL_BIN) $(INSTALL_LIB)/nslua $(INSTALL_LUA)/nslua/cli
+	install -d $(INSTALL_BIN) $(INSTALL_LIB)/nslua
 	install -m 755 $(BUILD)/nslua-installed $(INSTALL_BIN)/nslua
 	install -m 755 $(BUILD)/lib/nslua/sys.so $(INSTALL_LIB)/nslua/sys.so
-	for f in $(LUA_SRC:lua/%=%); do install -m 644 lua/$$f $(INSTALL_LUA)/$$f || exit 1; done
+	for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f $(INSTALL_LUA)/$$f || exit 1; done
 
 uninstall:
 	rm -f $(INSTALL_BIN)/nslua $(INSTALL_LIB)/nslua/sys.so $(addprefix $(INSTALL_LUA)/,$(LUA_SRC:lua/%=%))
-	-rmdir $(INSTALL_LIB)/nslua $(INSTALL_LUA)/nslua/cli $(INSTALL_LUA)/nslua 2>/dev/null
+	-rmdir $(INSTALL_LIB)/nslua $(addprefix $(INSTALL_LUA)/nslua/,cli verbs) $(INSTALL_LUA)/nslua 2>/dev/null
 
 dist:
 	git archive --prefix=nslua-scm/ -o nslua-scm.tar.gz HEAD

@@ -362,7 +362,7 @@ describe("rule 21: set-user-id", function()
     local directory = probe.directory()
     local copy = directory .. "/nslua"
     probe.shell(("cp %s %s && chmod 4755 %s"):format(probe.nslua, copy, copy))
-    local output, status = probe.shell(("su tester -c '%s -e \"print(1)\"'"):format(copy))
+    local output, status = probe.shell(("setpriv --reuid nobody --clear-groups %s -e 'print(1)'"):format(copy))
     probe.remove(directory)
     assert.equal("nslua: refuses to run with privileges it was not called with (set-user-id)\n", output)
     assert.equal(125, status)

@@ -125,6 +125,37 @@ long kernel_open(struct call *call) {
                          resolution(dirfd)));
 }
 
+/** What an fd refers to, opened anew (O_PATH) by its path: in a new mount namespace that gives the same
+    thing in the caller's own mounts. ESTALE when something else is there by now. */
+long kernel_reopen(struct call *call) {
+  char link[64], path[PATH_MAX_];
+  struct statx given, found;
+  text_append_number(text_append(link, "/proc/thread-self/fd/"), (unsigned long)ARG_FD(0));
+  long n = SYSCALL(readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+  if (n < 0) return n;
+  path[n] = '\0';
+  long fd = open_at(AT_FDCWD, path, O_PATH | O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS);
+  if (fd < 0) return fd == -ENOENT ? -ESTALE : fd;
+  long r = SYSCALL(statx, ARG_FD(0), "", AT_EMPTY_PATH, STATX_INO, &given);
+  if (r >= 0) r = SYSCALL(statx, fd, "", AT_EMPTY_PATH, STATX_INO, &found);
+  if (r >= 0 && (given.stx_ino != found.stx_ino || given.stx_dev_major != found.stx_dev_major ||
+                 given.stx_dev_minor != found.stx_dev_minor))
+    r = -ESTALE;
+  if (r >= 0) return fd;
+  SYSCALL(close, fd);
+  return r;
+}
+
+/** Gives what is at a path to other ids; -1 leaves one as it is. @see fchownat(2) */
+long kernel_chown(struct call *call) {
+  int dirfd = ARG_FD(0);
+  long fd = open_at(dirfd, below(dirfd, ARG_STR(1)), O_PATH | O_NOFOLLOW, 0, resolution(dirfd));
+  if (fd < 0) return at_last(call, ARG_STR(1), fd);
+  long r = SYSCALL(fchownat, fd, "", ARG_INT(2), ARG_INT(3), AT_EMPTY_PATH);
+  SYSCALL(close, fd);
+  return at_last(call, ARG_STR(1), r);
+}
+
 /** @see mkdirat(2) */
 long kernel_mkdir(struct call *call) {
   const char *last;
@@ -186,15 +217,15 @@ static long open_existing(struct call *call, int root, const char *path) {
   return at_last(call, path, fd);
 }
 
-/* What is at a path below a root, and if that is nothing, an empty directory or file for a mount of
-   the given type to cover, in directories that are made too. */
-static long open_or_make(struct call *call, int root, const char *path, long type,
-                         long create_mode) {
+/* What is at a path below a root, and if that is nothing, an empty directory or file of mode `mode` for
+   a mount of the given type to cover, in directories that are made too. */
+static long open_or_make(struct call *call, int root, const char *path, long type, long create_mode,
+                         long mode) {
   const char *last;
   long parent = open_parent(call, root, path, create_mode, &last);
   if (parent < 0) return parent;
-  long r = type == S_IFDIR ? SYSCALL(mkdirat, parent, last, create_mode)
-                           : SYSCALL(mknodat, parent, last, S_IFREG | 0444, 0);
+  long r = type == S_IFDIR ? SYSCALL(mkdirat, parent, last, mode)
+                           : SYSCALL(mknodat, parent, last, S_IFREG | mode, 0);
   if (r >= 0 || r == -EEXIST) r = open_last((int)parent, last, O_PATH);
   close_unless(parent, root);
   return at_last(call, path, r);
@@ -205,17 +236,19 @@ static long move_onto(long mount, long target) {
                  MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-/** Mounts a detached mount on a path below a root. Missing directories, and the mount point, are
-    made with mode `parents`, or are an error without it. @see move_mount(2) */
+/** Mounts a detached mount on a path below a root. Missing directories are made with mode `parents`, or
+    are an error without it; so is the mount point, with `mode` (without: a directory with that of its
+    parents, a file with 0444). @see move_mount(2) */
 long kernel_attach(struct call *call) {
   int mount = ARG_FD(0), root = ARG_FD(1);
-  long target, type;
+  long target, type, mode = ARG_INT(4);
   if (ARG_INT(3) < 0) {
     target = open_existing(call, root, ARG_STR(2));
   } else {
     type = type_of(mount);
     if (type < 0) return type;
-    target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3));
+    if (mode < 0) mode = type == S_IFDIR ? ARG_INT(3) : 0444;
+    target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3), mode);
   }
   if (target < 0) return target;
   long r = move_onto(mount, target);

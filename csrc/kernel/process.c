@@ -8,6 +8,7 @@
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 
 enum { PATH_MAX_ = 4096, SIG_SETMASK_ = 2, SIGNAL_SET_SIZE = 8, LAST_SIGNAL = 64 };
 
@@ -120,6 +121,12 @@ long kernel_parent_death_signal(struct call *call) {
 long kernel_session_keyring(struct call *call) {
   (void)call;
   return SYSCALL(keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+}
+
+/** Limits of the caller; -1 is no limit. @see setrlimit(2) */
+long kernel_setrlimit(struct call *call) {
+  struct rlimit64 limits = { .rlim_cur = (uint64_t)ARG_INT(1), .rlim_max = (uint64_t)ARG_INT(2) };
+  return SYSCALL(prlimit64, 0, ARG_INT(0), &limits, 0);
 }
 
 /* Executes one candidate. ENOENT although the file is there means that its interpreter is not:

@@ -16,6 +16,9 @@ enum { PLAN_MAGIC = 0x706c736e, PLAN_VERSION = 1 };
 /* The stage gets register i as fd FIRST_FD + i and nothing else open. */
 enum { FIRST_FD = 64, REGISTER_ABSENT = -1 };
 
+/* With more registers than these the stage's limit on open files is raised. */
+enum { MANY_REGISTERS = 256 };
+
 /* The registers that every plan starts with. */
 enum { REGISTER_CONTROL, REGISTER_MAKER, REGISTER_PLAN, REGISTER_FREE };
 

@@ -101,7 +101,19 @@ static const luaL_Reg metamethods[] = {
   { NULL, NULL },
 };
 
+/*** A copy of a descriptor, as a handle of its own. @function duplicate @tparam fd fd
+ * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+static int duplicate(lua_State *L) {
+  int fd = check_fd(L, 1);
+  int *copy = push_fd(L);
+  *copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (*copy < 0) return push_failure(L, "duplicate", errno);
+  return 1;
+}
+
 void open_fd(lua_State *L) {
+  lua_pushcfunction(L, duplicate);
+  lua_setfield(L, -2, "duplicate");
   luaL_newmetatable(L, FD_TYPE);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlib(L, methods);

@@ -6,6 +6,7 @@
 #include <linux/sched.h>
 #include <linux/securebits.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -40,6 +41,18 @@ struct child {
   long error; /* written by the child, read by the parent after the vfork */
   const char *step;
 };
+
+/* A plan with many registers needs more open files than a usual soft limit allows; the payload gets that
+   back in its own operations. */
+static long raise_open_files(const struct spawn *spawn) {
+  enum { SPARE = 64 };
+  struct rlimit64 limits;
+  uint64_t needed = FIRST_FD + spawn->fd_count + SPARE;
+  long r = SYSCALL(prlimit64, 0, RLIMIT_NOFILE, 0, &limits);
+  if (r < 0 || limits.rlim_cur >= needed) return r;
+  limits.rlim_cur = needed < limits.rlim_max ? needed : limits.rlim_max;
+  return SYSCALL(prlimit64, 0, RLIMIT_NOFILE, &limits, 0);
+}
 
 /* Makes the fds FIRST_FD + register, and leaves nothing else open but the image behind them. */
 static long place_fds(const struct spawn *spawn, int image) {
@@ -83,7 +96,8 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
   char *argv[] = { name, NULL }, *envp[] = { NULL };
   struct child *child = data;
   child->step = "fds of the stage";
-  long r = place_fds(child->spawn, child->image);
+  long r = child->spawn->fd_count > MANY_REGISTERS ? raise_open_files(child->spawn) : 0;
+  if (r >= 0) r = place_fds(child->spawn, child->image);
   int image = (int)r;
   if (r >= 0) {
     child->step = "own files of /proc";

@@ -10,7 +10,7 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
@@ -123,6 +123,16 @@ static int system_getcwd(lua_State *L) {
   return 1;
 }
 
+/*** The limits on open files: soft and hard; -1 is none. @function open_files_limit
+ * @treturn integer @treturn integer @see getrlimit(2) */
+static int system_open_files_limit(lua_State *L) {
+  struct rlimit limits = { 0 };
+  getrlimit(RLIMIT_NOFILE, &limits);
+  lua_pushinteger(L, (lua_Integer)limits.rlim_cur);
+  lua_pushinteger(L, (lua_Integer)limits.rlim_max);
+  return 2;
+}
+
 /*** Seconds of the monotonic clock. @function clock @treturn number */
 static int system_clock(lua_State *L) {
   struct timespec now;
@@ -164,10 +174,19 @@ static int system_escape(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "identity", identity },        { "stat", system_stat },         { "lstat", system_lstat },
-  { "fstat", system_fstat },       { "readlink", system_readlink }, { "getcwd", system_getcwd },
-  { "clock", system_clock },       { "getpid", system_getpid },     { "release", system_release },
-  { "strerror", system_strerror }, { "escape", system_escape },     { NULL, NULL },
+  { "identity", identity },
+  { "stat", system_stat },
+  { "lstat", system_lstat },
+  { "fstat", system_fstat },
+  { "readlink", system_readlink },
+  { "getcwd", system_getcwd },
+  { "clock", system_clock },
+  { "getpid", system_getpid },
+  { "release", system_release },
+  { "strerror", system_strerror },
+  { "escape", system_escape },
+  { "open_files_limit", system_open_files_limit },
+  { NULL, NULL },
 };
 
 void open_system(lua_State *L) { luaL_setfuncs(L, functions, 0); }

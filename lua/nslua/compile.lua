@@ -89,14 +89,17 @@ local function record_setup(plan, recipe, joined)
 end
 
 
-local function is_root(item) return entry.is(item) and (item.verb.target or item.target) == "/" end
+local function is_root(item)
+  return entry.is(item) and item.verb.mount and (item.verb.target or item.target) == "/"
+end
 
 local function record_root(plan, list)
   for _, item in ipairs(list) do
     if is_root(item) then
       plan:owner(item)
       plan.root = item.verb.mount(item, plan)
-      plan.own_root = item.verb.own or false
+      plan.own_root = item.verb.own and item.verb.own(item) or false
+      plan.sealed_root = item.verb.sealed or false
       item.depth = 0
       plan.entries[#plan.entries + 1] = item
       return
@@ -105,16 +108,19 @@ local function record_root(plan, list)
   plan:owner "root"
   plan.root = plan:filesystem("tmpfs", { { "size", "256M" }, { "nr_inodes", "65536" }, { "mode", "755" } },
     { "nosuid", "nodev" })
-  plan.own_root = true
+  plan.own_root, plan.sealed_root = true, true
 end
 
 local function record_files(plan, recipe, at)
   if not plan.new.mount then return end
   local list = recipe.fs or { entry.make(fs.verbs.os, { at = at }) }
   for _, item in ipairs(list) do
-    if entry.is(item) and item.target then plan.explicit[item.target] = true end
+    if entry.is(item) and item.target and not item.verb.repeats then plan.explicit[item.target] = true end
   end
+  plan:owner "root"
+  plan:seclude()
   record_root(plan, list)
+  plan.mounted["/"] = plan.own_root
   for _, item in ipairs(list) do
     if not is_root(item) then plan:add(item) end
   end
@@ -235,7 +241,7 @@ local function compile(recipe, new, joined, at)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
-  local keep = identity.new and CAPABILITIES_OF_STAGE | capabilities or 0
+  local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
     registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,

@@ -57,12 +57,13 @@ local function complain_about_files(recipe, new, problems, at)
   for _, item in ipairs(recipe.fs or {}) do
     if entry.is(item) then
       local target = item.verb.target or item.target
-      if target and seen[target] then
+      local repeats = item.verb.repeats
+      if target and seen[target] and not repeats then
         complain(problems, item.at, "fs.%s: the target %s is already taken by %s", item.verb.name, target,
           tostring(seen[target]))
       end
-      if target then seen[target] = item end
-      if target == "/" and not item.verb.mount then
+      if target and not repeats then seen[target] = item end
+      if target == "/" and not (item.verb.mount or item.verb.at_root) then
         complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
       end
       if item.verb.needs and not new[item.verb.needs] then

@@ -1,10 +1,19 @@
 --- An entry of `fs`: a verb with its arguments, immutable, with the line it was written on.
 -- @module nslua.entry
 local check = require "nslua.check"
+local sys = require "nslua.sys"
 
 local Entry = { __name = "nslua.entry" }
 Entry.__index = Entry
 function Entry:__tostring() return self.verb.summary(self) end
+
+--- The source in words: its path, or of an fd where it leads.
+function Entry:source_words()
+  if type(self.source) ~= "userdata" then return self.source end
+  local ok, number = pcall(self.source.fileno, self.source)
+  local path = ok and sys.readlink("/proc/self/fd/" .. number)
+  return "fd" .. (path and " of " .. path or "")
+end
 
 local M = {}
 

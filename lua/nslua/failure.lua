@@ -6,9 +6,9 @@ local sys = require "nslua.sys"
 local M = {}
 
 --- A hint, if there is one. In a process out of fds a module may not load: then the error goes without.
-local function hint_of(failure)
+local function hint_of(failure, operation)
   local ok, hints = pcall(require, "nslua.hints")
-  return ok and hints.of(failure) or nil
+  return ok and hints.of(failure, operation) or nil
 end
 
 --- The object of an operation: its last absolute path; of execve the command.
@@ -33,7 +33,6 @@ function M.of_operation(operation, owner, failure)
   local described = {
     op = op, errno = failure.errno, code = code, reason = reason, path = path_of(operation),
     detail = failure.detail, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
-    idmapped = op == "mount_setattr" and tostring(operation[3]):find "idmap" ~= nil,
   }
   if WALKS[op] then
     if failure.detail > 0 and described.path and failure.detail < #described.path then
@@ -42,7 +41,7 @@ function M.of_operation(operation, owner, failure)
     end
     if code == "ELOOP" then described.reason = "is a symbolic link" end
   end
-  described.hint = hint_of(described)
+  described.hint = hint_of(described, operation)
   return Error.new(described)
 end
 

@@ -1,5 +1,6 @@
 --- What to do about a failure whose usual cause is known: op and errno -> a sentence, or a function
--- of the failure { op=, errno=, code=, path=, step= } that may look at the system first.
+-- of the failure { op=, errno=, code=, path=, step= } and its operation (as of sys.decode) that may look at
+-- the system first.
 -- @module nslua.hints
 
 local function read(path)
@@ -75,19 +76,49 @@ local H = {
   ["fds of the stage"] = { EBADF = "the limit on open files is too low (ulimit -n)" },
   mount_setattr = {
     ENOSYS = too_old,
-    EINVAL = function(failure)
-      if failure.idmapped then
+    EINVAL = function(_, operation)
+      if tostring(operation[3]):find "idmap" then
         return "this file system cannot be idmapped, which is how root's writable binds are shared "
           .. "with the\n  sandbox's own user; { idmap = false } shares it with the ids as they are"
       end
     end,
-    EPERM = "the host mounted it with more restrictions than are asked for here",
+    EPERM = "the host mounted it with more restrictions than are asked for here, and locks them (and atime) in a "
+      .. "user\n  namespace: only root without one may lift them",
   },
   fsmount = { EPERM = proc_masked, ENOSYS = too_old },
-  fsconfig = { EPERM = proc_masked },
+  fsopen = { ENODEV = "this kernel has no such file system (a module may be missing: modprobe overlay)" },
+  fsconfig = {
+    EPERM = function(failure)
+      return failure.step:find "^overlay" and "this kernel does not let an ordinary user mount an overlay (before Linux "
+        .. "5.11, or forbidden):\n  share a copy with fs.rw, or run as root" or proc_masked
+    end,
+    EINVAL = function(failure, operation)
+      if operation[2] == "lowerdir+" then return "so many layers need Linux 6.7 or newer: name fewer" end
+      if not failure.step:find "^overlay" and not failure.step:find "^image" then return end
+      return "the layers do not go together: upper and work have to be on one file system that has extended attributes\n  "
+        .. "and is no overlay itself; neither may lie in the other; a layer may not be used twice; idmapped layers\n  "
+        .. "(root's default) need Linux 5.19, or { idmap = false }"
+    end,
+    ENOENT = "upper or work does not exist",
+    EBUSY = "upper or work is in use by another overlay",
+  },
+  reopen = {
+    ESTALE = "what the fd refers to is not at its path any more: it was moved, deleted, or something is mounted over it",
+  },
+  open = {
+    ENOENT = function(failure)
+      return failure.step:find "^remount" and "there is nothing to remount; { optional = true } skips it then" or nil
+    end,
+  },
+  chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
     ENOENT = "the source does not exist; { optional = true } skips it then",
-    EINVAL = "the source cannot be cloned: it is not mounted in the caller's mount namespace",
+    EINVAL = function(_, operation)
+      if not tostring(operation[3]):find "recursive" then
+        return "without what is mounted below it, it cannot be cloned by an ordinary user: that would uncover what is hidden"
+      end
+      return "the source cannot be cloned: it is not mounted in the caller's mount namespace"
+    end,
     EACCES = "the caller may not reach the source",
     ENOSYS = too_old,
   },
@@ -122,10 +153,10 @@ local H = {
 local M = {}
 
 --- The hint for a failure, or nil.
-function M.of(failure)
+function M.of(failure, operation)
   local of_op = H[failure.op]
   local hint = of_op and of_op[failure.code]
-  if type(hint) == "function" then return hint(failure) end
+  if type(hint) == "function" then return hint(failure, operation) end
   if not hint and failure.code == "EMFILE" then return "the limit on open files is reached (ulimit -n)" end
   return hint
 end

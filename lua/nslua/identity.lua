@@ -109,7 +109,8 @@ local function choose_id(self, kind, wanted, user)
     return ("the %s %d is not mapped: say how with user.%s_map"):format(kind, id, kind)
   end
   self[kind], self["host_" .. kind] = id, host
-  self[kind .. "_map"] = map and map_text(map) or own_line(id, host)
+  self.ranges[kind] = map or { { id, host, 1 } }
+  self[kind .. "_map"] = map_text(self.ranges[kind])
 end
 
 --- Raises an nslua.error when the caller's own maps cannot be read.
@@ -119,7 +120,7 @@ end
 -- @param joined whether another one is joined
 function Identity.of(user, new, joined)
   local caller = sys.identity()
-  local self = setmetatable({ caller = caller, new = new, joined = joined }, Identity)
+  local self = setmetatable({ caller = caller, new = new, joined = joined, ranges = {} }, Identity)
   boxes_made = boxes_made + 1
   self.private = private_ids(caller)
   self.privileged = self.private ~= nil
@@ -160,6 +161,30 @@ end
 --- The map of an idmapped mount that gives what `owner` owns to the sandbox's user.
 function Identity:idmap(owner_uid, owner_gid)
   return own_line(owner_uid, self.host_uid), own_line(owner_gid, self.host_gid)
+end
+
+--- What an id inside is to the host; nil when it is not mapped.
+function Identity:host_id(kind, id)
+  if not self.new then return id end
+  return outside(self.ranges[kind], id)
+end
+
+--- The map of an idmapped mount from lines { on_disk, inside, count }.
+-- @treturn[1] string lines "on_disk outside count"
+-- @treturn[2] nil
+-- @treturn[2] string why not
+function Identity:idmap_lines(kind, lines)
+  local mapped = {}
+  for i, line in ipairs(lines) do
+    local on_disk, inside, count = line[1], line[2], line[3]
+    local first = outside(self.ranges[kind], inside)
+    if not first or outside(self.ranges[kind], inside + count - 1) ~= first + count - 1 then
+      return nil, ("the %ss %d to %d are not mapped in the sandbox"):format(kind, inside, inside + count - 1)
+    end
+    mapped[i] = { on_disk, first, count }
+  end
+  if #mapped == 0 then return nil, ("it needs uid_map and gid_map, lists of { on_disk, inside, count }") end
+  return map_text(mapped)
 end
 
 local function lines_with_own(lines, id, own)

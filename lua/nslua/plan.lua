@@ -39,6 +39,7 @@ function Plan.new(fields)
   self.depth = 0      -- of verbs in verbs
   self.proc_files = {} -- register number -> name in /proc/self
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
+  self.needed = 0     -- capabilities that the stage keeps for it, as a mask
   return self
 end
 
@@ -48,6 +49,11 @@ function Plan:owner(owner)
   self.owners[note] = owner
   self.first:note(note)
   self.note = note
+end
+
+--- Capabilities over the sandbox that its set-up needs besides the usual ones, by name.
+function Plan:need(...)
+  for _, name in ipairs { ... } do self.needed = self.needed | 1 << sys.capability(name) end
 end
 
 --- The bytes of all sections; those of `sources` apart when the maker is to run them.
@@ -96,7 +102,7 @@ function Plan:record_entry(item)
     end
   elseif verb.mount then
     local mount = verb.mount(item, self)
-    self:place(mount, item.target, item.options, verb.own)
+    self:place(mount, item.target, item.options, verb.own and verb.own(item), verb.bind and item.options.mode)
     if verb.after then verb.after(item, self, mount) end
   else
     verb.record(item, self)
@@ -129,7 +135,9 @@ end
 
 --- Where a target really is, our own links in it followed: its path, the mode that missing directories are
 --- made with (nil: not made, it is in a foreign tree), and whether it is in a file system of ours.
-function Plan:resolve(target, create)
+-- @tparam string target
+-- @tparam[opt] table options of the entry: create, parents
+function Plan:resolve(target, options)
   local links, mounted = self.links, self.mounted
   local path, own, followed = target, self.own_root, 0
   local slash = path:find("/", 2, true)
@@ -144,7 +152,7 @@ function Plan:resolve(target, create)
       if mounted[at] ~= nil then own = mounted[at] end
       slash = path:find("/", slash + 1, true)
     else
-      return path, (own or create) and 493 or nil, own
+      return path, (own or options and options.create) and (options and options.parents or 493) or nil, own
     end
   end
 end
@@ -181,27 +189,54 @@ function Plan:cover(path)
 end
 
 --- Attaches a detached mount at a target.
+-- @param mount register
+-- @tparam string target
+-- @tparam[opt] table options create: a missing mount point is made also in a foreign tree; parents: the
+--   mode of directories made on the way
 -- @param own whether it is a file system of ours, in which things may be created
-function Plan:place(mount, target, options, own)
-  local path, parents = self:resolve(target, options and options.create)
-  self.tree:attach(mount, self.root, path, parents)
+-- @param mode of a mount point that is made
+function Plan:place(mount, target, options, own, mode)
+  local path, parents = self:resolve(target, options)
+  self.tree:attach(mount, self.root, path, parents, mode or nil)
   self:cover(path)
   self.mounted[path] = own or false
   note_parents(self, path)
 end
 
+--- Covers what is at a path by a clone of itself with other attributes: a part of a mount becomes a mount of
+--- its own.
+-- @tparam string path resolved
+-- @param set attributes
+-- @param clear attributes
+-- @param recursive "recursive": with all that is mounted below
+function Plan:cover_with_itself(path, set, clear, recursive)
+  local tree = self.tree
+  local part = tree:open(self.root, path, "path")
+  local clone = tree:open_tree(part, nil, { "clone", recursive })
+  tree:mount_setattr(clone, nil, set, clear, "private", recursive)
+  tree:move_mount(clone, part)
+end
+
 --- The sandbox's root becomes read-only at the end, and so does a mount given here.
 function Plan:seal(mount) self.seals:mount_setattr(mount, nil, "ro") end
 
---- A small file system below the old root whose parts are bound into the new one: masks, and files in
---- foreign trees.
+--- A small file system whose parts are bound into the new root: masks, files in foreign trees, layers of
+--- overlays. It lies on /proc of the old root, with which it goes.
 local function store(self)
   if not self.stored then
     self.stored = self:filesystem("tmpfs", { { "size", "64M" }, { "nr_inodes", "20000" }, { "mode", "755" } },
       { "nosuid", "nodev", "noexec" })
+    self.mounts:move_mount(self.stored, nil, "/proc")
     self.stored_files = 0
   end
   return self.stored
+end
+
+--- A name in the store that nothing has yet.
+local function stored_name(self)
+  local mount = store(self)
+  self.stored_files = self.stored_files + 1
+  return ("%d"):format(self.stored_files), mount
 end
 
 --- The mount with the empty "file" and "directory" that the primitive mask takes.
@@ -214,22 +249,19 @@ function Plan:masks()
   return self.stored
 end
 
---- A detached mount of a new file.
-function Plan:stored_file(content, mode)
-  local mount = store(self)
-  self.stored_files = self.stored_files + 1
-  local name = "content" .. self.stored_files
+--- A detached mount of a new file; read-only, as all of the store will be, unless it is to be written.
+function Plan:stored_file(content, mode, writable)
+  local name, mount = stored_name(self)
   self.mounts:write_file(mount, name, content, mode)
-  return self.tree:open_tree(mount, name, "clone")
+  local clone = self.tree:open_tree(mount, name, "clone")
+  if writable then self.tree:mount_setattr(clone, nil, nil, "ro") end
+  return clone
 end
 
---- A register of a user namespace that makes the sandbox's user the owner of what the owner of `source`
---- owns; nil for an ordinary caller.
-function Plan:idmap(source)
-  if not (self.identity.privileged and self.identity.new) then return nil end
-  local status = sys.stat(source)
-  if not status then return nil end
-  local uid_map, gid_map = self.identity:idmap(status.uid, status.gid)
+--- A register of a user namespace for an idmapped mount.
+-- @tparam string uid_map lines "on-disk outside count"
+-- @tparam string gid_map
+function Plan:idmap(uid_map, gid_map)
   local key = uid_map .. "/" .. gid_map
   local known = self.idmaps[key]
   if not known then
@@ -239,13 +271,45 @@ function Plan:idmap(source)
   return known.register
 end
 
+--- A directory of the store with a detached mount on it, by its name there: a layer of an overlay.
+function Plan:layer(mount)
+  local name, at = stored_name(self)
+  self.mounts:mkdir(at, name, 493)
+  self.mounts:move_mount(mount, at, name)
+  return name
+end
+
+local LONGEST_VALUE <const> = 255 -- that fsconfig(2) takes
+
+--- Records an overlay of layers: a register of the detached mount.
+-- @tparam table lower names of layers, the uppermost first
+-- @tparam ?string upper name of the upper directory
+-- @tparam ?string work
+-- @param attributes of the mount
+function Plan:overlay(lower, upper, work, attributes)
+  local parameters, all = {}, table.concat(lower, ":")
+  if #all <= LONGEST_VALUE then parameters[1] = { "lowerdir", all }
+  else for i, name in ipairs(lower) do parameters[i] = { "lowerdir+", "./" .. name } end end
+  if upper then
+    self:need("chown", "dac_override", "fowner", "fsetid") -- copying up is done with the rights of who mounted it
+    parameters[#parameters + 1] = { "upperdir", upper }
+    parameters[#parameters + 1] = { "workdir", work }
+  end
+  if self.new.user then parameters[#parameters + 1] = { "userxattr" } end
+  self.mounts:fchdir(store(self))
+  local mount = self:filesystem("overlay", parameters, attributes)
+  self.mounts:expect_mount(mount, attributes)
+  return mount
+end
+
+--- Records that nothing mounted from here on is seen outside. Comes before the first mount.
+function Plan:seclude() self.mounts:mount_setattr(nil, "/", nil, nil, "private", "recursive") end
+
 --- Records the new root and entering it: from here on nothing of the old one can be named.
 function Plan:enter()
   local entry = self.entry
-  entry:mount_setattr(nil, "/", nil, nil, "private", "recursive")
   if self.stored then
     entry:mount_setattr(self.stored, nil, "ro")
-    entry:move_mount(self.stored, nil, "/proc") -- of the old root, with which it goes
   end
   entry:move_mount(self.root, nil, "/")
   entry:fchdir(self.root)
@@ -257,7 +321,7 @@ function Plan:leave()
   self.seals:fchdir(self.root)
   self.seals:umount(".", "detach")
   self.seals:expect_root()
-  if self.own_root then self:seal(self.root) end
+  if self.sealed_root then self:seal(self.root) end
   self.seals:chdir("/")
 end
 

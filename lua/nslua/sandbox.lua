@@ -84,7 +84,10 @@ end
 
 -- -- merging --
 
-local function target_of(item) return entry.is(item) and (item.verb.target or item.target) or nil end
+--- What an entry takes for itself: a later one for the same target comes in its place.
+local function target_of(item)
+  return entry.is(item) and not item.verb.repeats and (item.verb.target or item.target) or nil
+end
 
 local function append(base, more)
   local list, place = {}, {}

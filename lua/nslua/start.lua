@@ -8,6 +8,7 @@ local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
+local MANY_REGISTERS <const> = 256 -- of csrc/stage/wire.h: with more, the stage has a higher limit on open files
 
 -- -- the payload's own operations --
 
@@ -47,10 +48,11 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
+  if ready.registers > MANY_REGISTERS then section:setrlimit("nofile", sys.open_files_limit()) end
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
-  section:execve(argv[1], argv, env, path, next(ready.idmaps) and 1 or nil)
+  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil)
   return { bytes = section:bytes(), owners = owners }
 end
 
@@ -118,7 +120,7 @@ local function enforced_of(ready, held, skipped)
     namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     no_new_privs = held.no_new_privs, skipped = skipped,
-    setid_files = next(ready.idmaps) and "refused" or "allowed",
+    setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end
 
@@ -164,6 +166,13 @@ local function await_start(ready, stage, payload, deadline)
   return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
 end
 
+--- The terminal among the streams that a payload gets.
+local function terminal_of(stdio)
+  for i = 1, 3 do
+    if sys.isatty(stdio[i]) then return stdio[i] end
+  end
+end
+
 local M = {}
 
 --- Starts a payload.
@@ -181,6 +190,8 @@ function M.start(ready, options, argv, stdio, deadline)
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end
   for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
+  local terminal = ready.plan.terminal
+  if terminal then fds[terminal:number()] = terminal_of(stdio) end
   local ok, err = prepare_idmaps(ready, fds)
   if not ok then return nil, err end
   local opened, skipped = open_sources(ready, fds)

@@ -1,0 +1,146 @@
+--- Verbs of file systems that the kernel makes: tmpfs, proc, sys, mqueue, dev.
+local check = require "nslua.check"
+local verb = require "nslua.verb"
+
+local rows = verb.rows
+
+-- -- tmpfs --
+
+local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
+local TMPFS_MODE <const> = 1023 -- 1777, the kernel's own default
+
+local function record_tmpfs(plan, options)
+  return plan:filesystem("tmpfs", {
+    { "size", ("%d"):format(options.size or TMPFS_SIZE) },
+    { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) },
+    options.mode ~= TMPFS_MODE and { "mode", ("%o"):format(options.mode or 493) },
+    options.uid and { "uid", ("%d"):format(options.uid) }, options.gid and { "gid", ("%d"):format(options.gid) },
+  }, { "nosuid", "nodev", options.exec == false and "noexec" or 0 })
+end
+
+rows.tmpfs = {
+  parameters = { verb.target },
+  options = verb.options {
+    size = check.size, inodes = check.count, mode = check.mode, exec = check.boolean, uid = check.id, gid = check.id,
+  },
+  summary = function(e) return "tmpfs on " .. e.target end, own = function() return true end, sealed = true, flags = "rw",
+  doc = "An empty file system in memory, of at most `size` (default 256M) and `inodes` (65536).",
+  mount = function(e, plan)
+    verb.check_owner(e, plan)
+    return record_tmpfs(plan, e.options)
+  end,
+}
+
+-- -- proc --
+
+-- What a process can do no good with, and what tells of the host (security rule 27).
+local PROC_READ_ONLY <const> = { "sys", "sysrq-trigger", "irq", "bus", "fs", "pressure" }
+local PROC_MASKED <const> = {
+  "kcore", "kmsg", "keys", "kallsyms", "timer_list", "iomem", "ioports", "config.gz", "latency_stats",
+  "sched_debug", "scsi", "acpi", "firmware",
+}
+
+rows.proc = {
+  parameters = { verb.target_or "/proc" },
+  options = verb.options {
+    full = check.boolean, subset = check.one_of { "pid" },
+    hidepid = check.one_of { "off", "noaccess", "invisible", "ptraceable" },
+  },
+  summary = function(e) return "proc on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "pid",
+  doc = "The processes of the sandbox. What concerns the whole machine is read-only or masked, unless "
+    .. "`full`; `subset = \"pid\"` leaves it out.",
+  mount = function(e, plan)
+    return plan:filesystem("proc", {
+      { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
+    }, { "nosuid", "nodev", "noexec" })
+  end,
+  after = function(e, plan)
+    if e.options.full then return end
+    local attributes = { "ro", "nosuid", "nodev", "noexec" }
+    -- A mount on it keeps a nested user namespace from mounting a full one of its own.
+    for _, name in ipairs(e.options.subset and { "1" } or PROC_READ_ONLY) do
+      plan.tree:tolerate "ENOENT"
+      plan:cover_with_itself(e.target .. "/" .. name, attributes)
+    end
+    if e.options.subset then return end
+    local masks = plan:masks()
+    for _, name in ipairs(PROC_MASKED) do
+      plan.tree:tolerate("ENOENT"):mask(masks, plan.root, e.target .. "/" .. name)
+    end
+  end,
+}
+
+-- -- sys and mqueue --
+
+rows.sys = {
+  parameters = { verb.target_or "/sys" }, options = verb.options(),
+  summary = function(e) return "sysfs on " .. e.target end,
+  flags = function(_, plan) return plan.new.net and "ro, of the own network" or "ro, the host's: its network is shared" end,
+  doc = "The kernel's objects, read-only; with a new network namespace only its own interfaces, otherwise as the host sees "
+    .. "them.",
+  mount = function(_, plan)
+    local attributes = { "ro", "nosuid", "nodev", "noexec" }
+    if plan.new.net then return plan:filesystem("sysfs", {}, attributes) end
+    local tree = plan.sources:open_tree(nil, "/sys", { "clone", "recursive" })
+    plan.sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive")
+    return tree
+  end,
+}
+
+rows.mqueue = {
+  parameters = { verb.target_or "/dev/mqueue" }, options = verb.options(),
+  summary = function(e) return "mqueue on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "ipc",
+  doc = "The POSIX message queues of the sandbox.",
+  mount = function(_, plan) return plan:filesystem("mqueue", {}, { "nosuid", "nodev", "noexec" }) end,
+}
+
+-- -- dev --
+
+local NODES <const> = {
+  null = { 1, 3 }, zero = { 1, 5 }, full = { 1, 7 }, random = { 1, 8 }, urandom = { 1, 9 }, tty = { 5, 0 },
+}
+local NODE_NAMES <const> = { "null", "zero", "full", "random", "urandom", "tty" }
+local DEV_LINKS <const> = {
+  { "fd", "/proc/self/fd" }, { "stdin", "/proc/self/fd/0" }, { "stdout", "/proc/self/fd/1" },
+  { "stderr", "/proc/self/fd/2" }, { "ptmx", "pts/ptmx" },
+}
+
+--- A directory for what a verb makes: in a file system of ours a plain one, elsewhere a tmpfs, which
+--- becomes read-only at the end.
+local function make_directory(e, plan)
+  local _, _, own = plan:resolve(e.target, e.options)
+  if own then return plan:add(verb.inner_dir(e.target)) end
+  local mount = record_tmpfs(plan, { exec = false })
+  plan:place(mount, e.target, e.options, true)
+  plan:seal(mount)
+end
+
+--- The terminal that a run gives its payload, as its console; nothing where it gives none.
+local function record_console(e, plan)
+  plan.terminal = plan.terminal or plan.first:register()
+  local console = plan.sources:tolerate("ESTALE", "ENXIO"):reopen(plan.terminal)
+  local clone = plan.sources:open_tree(console, nil, "clone")
+  plan.sources:mount_setattr(clone, nil, { "nosuid", "noexec" }, nil, "private")
+  plan:place(clone, e.target .. "/console")
+end
+
+rows.dev = {
+  parameters = { verb.target_or "/dev" }, options = verb.options(),
+  summary = function(e) return "dev on " .. e.target end, flags = "nosuid,noexec",
+  doc = "null, zero, full, random, urandom, tty, fd and stdio links, an own pts and shm; console, when the payload is given "
+    .. "a terminal.",
+  record = function(e, plan)
+    make_directory(e, plan)
+    for _, name in ipairs(NODE_NAMES) do
+      plan:add(verb.inner("device", e.target .. "/" .. name, { source = "/dev/" .. name, number = NODES[name] }))
+    end
+    for _, link in ipairs(DEV_LINKS) do
+      plan:add(verb.inner("symlink", e.target .. "/" .. link[1], { link = link[2] }))
+    end
+    record_console(e, plan)
+    local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
+      { "nosuid", "noexec" })
+    plan:place(pts, e.target .. "/pts")
+    plan:add(verb.inner_dir(e.target .. "/shm", TMPFS_MODE, { writable = true, exec = false }))
+  end,
+}

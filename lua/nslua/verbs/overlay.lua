@@ -1,0 +1,116 @@
+--- The verb overlay: layers of the host, and what is written in a directory of its own or in memory.
+local check = require "nslua.check"
+local entry = require "nslua.entry"
+local tree = require "nslua.verbs.tree"
+local verb = require "nslua.verb"
+
+local M = {}
+
+-- -- where upper and work are --
+
+--- The directory that both paths lie in, and their names below it. An overlay wants them in one mount.
+local function common_parent(upper, work)
+  local parent = ""
+  for component in upper:gmatch "[^/]+" do
+    local longer = parent .. "/" .. component
+    if upper:sub(1, #longer + 1) ~= longer .. "/" or work:sub(1, #longer + 1) ~= longer .. "/" then break end
+    parent = longer
+  end
+  return parent == "" and "/" or parent, upper:sub(#parent + 2), work:sub(#parent + 2)
+end
+
+--- Records the writable layer: names of the upper and the work directory.
+local function record_upper(e, plan, upper, work)
+  if not upper then return nil, nil end
+  if upper == "tmp" then
+    local name = plan:layer(plan:filesystem("tmpfs", {
+      { "size", ("%d"):format(e.options.size or 256 << 20) }, { "nr_inodes", ("%d"):format(e.options.inodes or 65536) },
+      { "mode", "755" },
+    }, { "nosuid", "nodev" }))
+    plan.mounts:mkdir(plan.stored, name .. "/upper", 493)
+    plan.mounts:mkdir(plan.stored, name .. "/work", 493)
+    return name .. "/upper", name .. "/work"
+  end
+  local parent, upper_name, work_name = common_parent(upper, work)
+  -- What is written belongs to the owner of the upper directory.
+  local shared = entry.make(e.verb, { source = parent, at = e.at, options = { idmap = e.options.idmap } })
+  shared.owner = upper
+  local name = plan:layer(tree.clone(shared, plan, {}))
+  return name .. "/" .. upper_name, name .. "/" .. work_name
+end
+
+--- Records an overlay.
+-- @tparam entry e its options are those of the mount
+-- @tparam nslua.plan plan
+-- @tparam table lower entries of sources, the uppermost first
+-- @tparam[opt] string upper a directory, or "tmp"
+-- @tparam[opt] string work
+function M.record(e, plan, lower, upper, work)
+  upper = upper or e.options.upper
+  if #lower == 1 and not upper then return tree.clone(lower[1], plan, { read_only = true }) end
+  local names = {}
+  for i, layer in ipairs(lower) do
+    names[i] = plan:layer(tree.clone(layer, plan, { read_only = true, layer = upper ~= nil }))
+  end
+  local upper_name, work_name = record_upper(e, plan, upper, work)
+  local attributes = tree.attributes({ exec = e.options.exec, suid = e.options.suid, dev = e.options.dev }, not upper)
+  return plan:overlay(names, upper_name, work_name, attributes)
+end
+
+-- -- the verb --
+
+local function absolute(value)
+  local path, problem = check.source(value)
+  if not path then return nil, problem end
+  if path:sub(1, 1) ~= "/" or path:find "/%.%.?/" or path:find "/%.%.?$" then
+    return nil, "an absolute path without '.' and '..'"
+  end
+  return (path:gsub("/+", "/"):gsub("(.)/$", "%1"))
+end
+
+local MAX_LAYERS <const> = 500 -- the kernel's own limit
+
+local layers = check.record {
+  lower = check.list_of(verb.source.type), upper = check.any_of(check.one_of { "tmp" }, absolute), work = absolute,
+}
+
+local function parts(value)
+  local read, problem = layers(value)
+  if not read then return nil, problem end
+  if not read.lower or #read.lower == 0 or #read.lower > MAX_LAYERS then
+    return nil, ("a table whose lower is a list of 1 to %d directories"):format(MAX_LAYERS)
+  end
+  if read.upper and read.upper ~= "tmp" and not read.work then
+    return nil, "a table that names work beside upper: an empty directory on the same file system"
+  end
+  if read.work and (not read.upper or read.upper == "tmp") then
+    return nil, "a table that names work only beside an upper directory"
+  end
+  return read
+end
+
+--- The entries of the lower directories: with the overlay's own line and options.
+local function lower_entries(e)
+  local list = {}
+  for i, source in ipairs(e.layers.lower) do
+    list[i] = entry.make(e.verb, { source = source, target = e.target, at = e.at, options = e.options })
+  end
+  return list
+end
+
+verb.rows.overlay = {
+  parameters = { { name = "layers", type = parts, table = true }, verb.target_or "/" },
+  options = verb.options {
+    exec = check.boolean, suid = check.boolean, dev = check.boolean, idmap = check.boolean,
+    size = check.size, inodes = check.count,
+  },
+  summary = function(e) return "overlay on " .. e.target end,
+  flags = function(e) return e.layers.upper and "rw" or "ro" end,
+  own = function(e) return e.layers.upper == "tmp" end,
+  doc = "Directories `lower = { … }` as one, the first uppermost. What is written goes to `upper`, a directory beside which "
+    .. "`work` is an empty one on the same file system; or with `upper = \"tmp\"` into memory, gone with the sandbox; without "
+    .. "`upper` it is read-only. The target is / when it is not said.",
+  mount = function(e, plan) return M.record(e, plan, lower_entries(e), e.layers.upper, e.layers.work) end,
+}
+
+return M
