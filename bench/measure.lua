@@ -54,6 +54,19 @@ function M.rounds(rounds, count, ours, theirs)
   return compare(a, b)
 end
 
+--- What one more of something costs: of two programs that print the microseconds of runs with `count` of it,
+--- each given as { command, few, many }.
+function M.slopes(rounds, ours, theirs)
+  local function cost(program)
+    local command, few, many = table.unpack(program)
+    local less, more = M.median(columns_of(command:format(few))[1]), M.median(columns_of(command:format(many))[1])
+    return (more - less) / (many - few)
+  end
+  local a, b = {}, {}
+  for round = 1, rounds do a[round], b[round] = { cost(ours) }, { cost(theirs) } end
+  return compare(a, b)
+end
+
 --- Two commands as processes, one run of each in turn.
 function M.commands(alternate, rounds, count, ours, theirs)
   local a, b = {}, {}

@@ -98,6 +98,13 @@ local function start()
     measure.commands(OUT .. "/alternate", 10, 100, NSLUA .. " -e ''", "lua5.4 -e ''"))
 end
 
+local function binds()
+  local ours, floor = ("%s %s/binds.lua %%d 3 %s"):format(NSLUA, directory, OUT), ("%s/binds %%d 3 %s"):format(OUT, OUT)
+  row("one of 2,000 binds, against the floor", 1.30, measure.slopes(5, { ours, 100, 2000 }, { floor, 100, 2000 }))
+  row("one of 2,000 binds, against one of 500", nil, measure.slopes(5, { ours, 500, 2000 }, { ours, 100, 500 }))
+  note "set-up, payload and end of a recipe that is compiled already; the difference between few and many"
+end
+
 local function compiling()
   local compile = require "compile"
   local cost, making = compile.cost()
@@ -123,6 +130,7 @@ attempt("Go's exec.Cmd", go)
 attempt("nslua run, against bwrap", against_bwrap)
 attempt("nslua run, against unshare", against_unshare)
 attempt("nslua -e '', against lua5.4", start)
+attempt("binds", binds)
 attempt("compiling", compiling)
 attempt("memory", memory)
 print(missed == 0 and "all targets met" or missed .. " targets missed")

@@ -1,9 +1,16 @@
 --- A compiled recipe as a tree for people, or as JSON for machines.
 -- @module nslua.explain
+local lint = require "nslua.lint"
 local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local M = {}
+
+local function warnings_of(ready)
+  local texts = {}
+  for i, warning in ipairs(lint.of(ready)) do texts[i] = tostring(warning) end
+  return texts
+end
 
 --- Everything that is shown, as plain data.
 local function facts_of(title, ready)
@@ -23,8 +30,10 @@ local function facts_of(title, ready)
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
+    warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
-    limits = recipe.limits, command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
+    limits = recipe.limits,
+    command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
   }
 end
 
@@ -98,6 +107,7 @@ local function branches(facts)
   branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
     yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))
   if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
+  if #facts.warnings > 0 then branch("warnings", "", facts.warnings) end
   return list
 end
 

@@ -80,6 +80,7 @@ function Plan:add(item)
   local outer = self.owners[note]
   self:owner(type(item) == "function" and "function in fs" or item)
   if type(item) == "function" then
+    self.has_functions = true
     item(self)
   else
     -- What a verb adds belongs to the line that the verb stands on.

@@ -229,6 +229,17 @@ function Box:plan()
   return require("nslua.sys").decode((ready.sources or "") .. ready.operations)
 end
 
+--- What the recipe says that is hardly meant: an entry that a later one covers, a source that is missing, a link
+-- that leads nowhere. Nothing is run.
+-- @treturn[1] table a list of { at=, message=, entry= }, each with a __tostring; empty when there is nothing to say
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Box:lint()
+  local ready, err = compiled(self)
+  if not ready then return nil, err end
+  return require("nslua.lint").of(ready)
+end
+
 --- The sandbox as a tree, for people.
 -- @tparam[opt] table options json = true for machines
 -- @treturn[1] string

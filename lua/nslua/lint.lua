@@ -1,0 +1,192 @@
+--- What a recipe says that is no mistake, but is hardly meant: looked for in the compiled recipe and on the host,
+-- without running anything.
+-- @module nslua.lint
+local sys = require "nslua.sys"
+
+local Warning = { __name = "nslua.warning" }
+Warning.__index = Warning
+function Warning:__tostring() return (self.at and self.at .. ": " or "") .. self.message end
+
+-- -- where things are --
+
+local function target_of(item) return item.verb.target or item.target end
+
+--- Whether a path is another one or lies below it.
+local function within(path, directory)
+  return directory == "/" or path == directory or path:sub(1, #directory + 1) == directory .. "/"
+end
+
+local function below(path, directory) return path ~= directory and within(path, directory) end
+
+--- The host's path of what a bind shows at a path inside; nil when the source is no path.
+local function host_path(item, path)
+  if item.verb.name == "host" then return path end
+  if type(item.source) ~= "string" then return nil end
+  local target = target_of(item)
+  local rest = path == target and "" or path:sub(target == "/" and 1 or #target + 1)
+  return item.source .. rest
+end
+
+--- Whether an entry shows a tree of the host's at its target.
+local function is_foreign(item) return item.verb.bind or item.verb.name == "host" end
+
+--- Whether it mounts something, so that what is below its target is no more to be seen.
+local function hides(item) return item.verb.mount ~= nil end
+
+--- The nearest of the entries before `last` that mounts what a path lies in; nil for our own root.
+local function holder(entries, last, path)
+  local found
+  for i = 1, last do
+    local item = entries[i]
+    local target = target_of(item)
+    if target and hides(item) and within(path, target) and (not found or within(target, target_of(found))) then found = item end
+  end
+  return found
+end
+
+--- Whether there will be something at a path inside; nil when that cannot be told.
+local function exists(ready, path)
+  local entries = ready.entries
+  path = ready.plan:resolve(path)
+  for _, item in ipairs(entries) do
+    local target = target_of(item)
+    if target and within(target, path) then return true end
+  end
+  local found = holder(entries, #entries, path)
+  if not found then return false end
+  if found.verb.name == "overlay" or found.verb.name == "proc" or found.verb.name == "sys" then return nil end
+  if not is_foreign(found) then return false end
+  local on_host = host_path(found, path)
+  if not on_host then return nil end
+  return sys.lstat(on_host) ~= nil
+end
+
+-- -- what is looked for: each a function of an entry and its number, called with `warn` --
+
+local checks = {}
+
+local function is_missing(path)
+  local status, _, errno = sys.stat(path)
+  return not status and errno == 2
+end
+
+function checks.source(item, _, _, warn)
+  if item.options.optional then return end
+  local sources = item.layers and { table.unpack(item.layers.lower) } or { item.verb.bind and item.source or nil }
+  if item.layers then
+    for _, path in ipairs { item.layers.upper ~= "tmp" and item.layers.upper or nil, item.layers.work } do
+      sources[#sources + 1] = path
+    end
+  end
+  for _, source in ipairs(sources) do
+    if type(source) == "string" and not item.options.from_fd and is_missing(source) then
+      warn(item, item.layers and "%s does not exist"
+        or "the source %s does not exist; { optional = true } would skip it", source)
+    end
+  end
+end
+
+function checks.covered(item, number, ready, warn)
+  local target = target_of(item)
+  if not target or target == "/" then return end
+  for i = number + 1, #ready.entries do
+    local later = ready.entries[i]
+    if hides(later) and target_of(later) and below(target, target_of(later)) then
+      return warn(item, "it is covered by %s%s, which comes later: put it behind", tostring(later),
+        later.at and " (" .. later.at .. ")" or "")
+    end
+  end
+end
+
+--- A mount point in a tree of the host that has no such place.
+function checks.place(item, number, ready, warn)
+  local target = target_of(item)
+  if not target or target == "/" or item.verb.repeats or item.verb.expand then return end
+  local inside = holder(ready.entries, number - 1, target)
+  if not inside or not is_foreign(inside) then return end
+  local held_at = target_of(inside)
+  local on_host, root = host_path(inside, target), host_path(inside, held_at)
+  local kind = root and sys.stat(root)
+  if not kind then return end
+  if kind.type ~= "directory" then
+    return warn(item, "it is to be below %s, which is a %s", held_at, kind.type)
+  end
+  if sys.lstat(on_host) or inside.options.upper then return end
+  if inside.verb.name ~= "rw" then
+    warn(item, "%s cannot be made in the read-only tree at %s: make %s on the host, or put it elsewhere", target,
+      held_at, on_host)
+  elseif not item.options.create then
+    warn(item, "%s does not exist in the tree of the host at %s: { create = true } makes it there", target, held_at)
+  end
+end
+
+--- Something below a file that the recipe itself makes.
+function checks.below_file(item, number, ready, warn)
+  local target = target_of(item)
+  for i = 1, target and number - 1 or 0 do
+    local earlier = ready.entries[i]
+    if earlier.verb.name == "file" and below(target, earlier.target) then
+      return warn(item, "it is to be below %s, which is a file", earlier.target)
+    end
+  end
+end
+
+function checks.link(item, _, ready, warn)
+  if item.verb.name ~= "symlink" or item.link:sub(1, 1) ~= "/" then return end
+  local path = item.link:gsub("/+$", "")
+  if ready.plan.has_functions then return end -- who knows what they make
+  if path:find "/%.%.?/" or path:find "/%.%.?$" or path == "" then return end
+  if exists(ready, path) == false then warn(item, "it leads to %s, where nothing will be", item.link) end
+end
+
+function checks.sysfs(item, _, ready, warn)
+  if item.verb.name == "sys" and not ready.new.net then
+    warn(item, "without a network namespace of its own the sandbox sees the host's devices and interfaces there")
+  end
+end
+
+function checks.layers(item, _, _, warn)
+  local layers = item.layers
+  if not layers or not layers.upper or layers.upper == "tmp" then return end
+  for _, lower in ipairs(layers.lower) do
+    for _, name in ipairs { "upper", "work" } do
+      if type(lower) == "string" and within(layers[name], lower) then
+        warn(item, "the lower directory %s contains %s, %s", lower, name, layers[name])
+      end
+    end
+  end
+end
+
+local SYS_ADMIN <const> = 1 << 21
+
+function checks.unmount(item, _, ready, warn)
+  if item.verb.name == "mask" and ready.keep & SYS_ADMIN ~= 0 then
+    warn(item, "the payload holds sys_admin over the sandbox, so it can unmount this")
+  end
+end
+
+local ORDER <const> = { "source", "covered", "place", "below_file", "link", "sysfs", "layers", "unmount" }
+
+-- -- the whole --
+
+local M = {}
+
+--- The warnings of a compiled recipe, in the order of its entries.
+-- @tparam table ready of nslua.compile
+-- @treturn table a list of { at=, message=, entry= }, each with a __tostring
+function M.of(ready)
+  local warnings = {}
+  local function warn(item, message, ...)
+    warnings[#warnings + 1] = setmetatable({
+      at = item.at, entry = tostring(item), message = sys.escape(tostring(item) .. ": " .. message:format(...)),
+    }, Warning)
+  end
+  for number, item in ipairs(ready.entries) do
+    if item.depth == 0 then -- what verbs add is theirs
+      for _, name in ipairs(ORDER) do checks[name](item, number, ready, warn) end
+    end
+  end
+  return warnings
+end
+
+return M
