@@ -71,7 +71,7 @@ end
 local function print_verbs()
   print "\n## Verbs of fs\n"
   print "In brackets: may be left out. Sources are the host's, targets are absolute paths inside. An option of true or"
-  print "false is false when it is not given, but for `exec` and `idmap`.\n"
+  print "false is false when it is not given, but for `exec`, `recursive` and `idmap`.\n"
   head("verb", "options", "")
   for _, name in ipairs(sorted_keys(fs.verbs)) do
     local verb = fs.verbs[name]
@@ -82,11 +82,20 @@ local function print_verbs()
 end
 
 local MEANING <const> = {
-  optional = "skips the entry when the source is missing; `enforced.skipped` of a result says so",
+  atime = "how access times are kept",
+  optional = "skips the entry when its source, or what it changes, is missing; `enforced.skipped` of a result says so",
   create = "makes a missing mount point also in a tree that is shared",
-  exec = "false: nothing in it can be executed",
-  idmap = "false: root shares a writable tree with the ids as they are",
-  inodes = "how many files at most", size = "how many bytes at most", mode = "permission bits",
+  dev = "device nodes in it work", suid = "set-user-id bits in it count (with `no_new_privs = false`)",
+  exec = "false: nothing in it can be executed", from_fd = "the source is what this fd refers to; its path is for messages",
+  gid = "the group it belongs to, an id inside", uid = "the user it belongs to, an id inside",
+  idmap = "true: the owner of the source is the sandbox's user inside (root only; it is root's default for what can be "
+    .. "written). A table maps ids on the disk to ids inside. false: ids as they are",
+  inodes = "how many files at most", size = "how many bytes at most",
+  mode = "permission bits; of `ro`, `rw` and `device` those of a mount point that has to be made",
+  parents = "permission bits of the directories that have to be made on the way",
+  propagation = "slave: what is mounted below the source later appears inside, too; never the other way round",
+  recursive = "false: without what is mounted below it",
+  ro = "read-only, or with false no more", upper = "where writes go: into memory",
   full = "nothing is masked or made read-only", subset = "nothing but the processes",
   writable = "stays writable when the root becomes read-only",
   hidepid = "which processes of others can be seen",

@@ -1,62 +1,16 @@
+local document = require "document"
 local probe = require "probe"
 
---- The fenced blocks of the README: { language=, text= }, in order.
-local function blocks()
-  local list, current = {}, nil
-  for line in io.lines "README.md" do
-    local language = line:match "^```(%w*)$"
-    if language and current then
-      current = nil
-    elseif language then
-      current = { language = language, text = "" }
-      list[#list + 1] = current
-    elseif current then
-      current.text = current.text .. line .. "\n"
-    end
-  end
-  return list
-end
-
---- Numbers may differ from run to run.
-local function without_numbers(text) return (text:gsub("%d+", "N")) end
-
 describe("the README", function()
-  local directory, environment
+  local place, directory, run
 
   setup(function()
-    directory = probe.directory()
-    local here = probe.shell "pwd":match "[^\n]+"
-    environment = ("cd %s && ln -sfn %s/recipes recipes && PATH=%s/%s:$PATH"):format(directory, here, here, probe.build)
+    place = document.workplace()
+    directory, run = place.directory, place.run
   end)
   teardown(function() probe.remove(directory) end)
 
-  local function run(command) return probe.shell(("%s timeout 60 %s < /dev/null"):format(environment, command)) end
-
-  local all = blocks()
-  for i, block in ipairs(all) do
-    local text = block.text
-    local name = text:match "^%-%- ([%w-]+%.lua)\n"
-    if block.language == "lua" then
-      it("has the script " .. tostring(name) .. ", which runs", function()
-        assert.truthy(name, "a script says its name in its first line")
-        probe.write(directory .. "/" .. name, text, "644")
-        local output, status = run("nslua " .. name)
-        assert.equal(0, status, output)
-      end)
-    elseif block.language == "sh" then
-      it("has commands that run: " .. text:match "[^\n]+", function()
-        probe.write(directory .. "/commands", "set -e\n" .. text)
-        local output, status = run "sh commands"
-        assert.equal(0, status, output)
-        local shown = all[i + 1]
-        if shown and shown.language == "text" and shown.text:find "^%$ " then
-          assert.equal(without_numbers(shown.text), without_numbers(output))
-        end
-      end)
-    else
-      it("marks a block as lua, sh or text", function() assert.equal("text", block.language) end)
-    end
-  end
+  document.specs("README.md", function() return place end)
 
   it("shows the errors as they are", function()
     local path = directory .. "/bad.lua"

@@ -105,7 +105,7 @@ describe("a bad recipe", function()
       { function() return fs.rw "/u\0sr" end, "without NUL bytes" },
       { function() return fs.ro "" end, "not empty" },
       { function() return fs.ro() end, "source must be a string %(got a nil%)" },
-      { function() return fs.ro(700) end, "source must be a path, or an open fd or file %(got 700%)" },
+      { function() return fs.ro(7) end, "source must be a string %(got 7%)" },
       { function() return fs.file "/f" end, "content must be a string" },
       { function() return fs.file("/f", "x", { mode = 0.5 }) end, "mode is permission bits" },
       { function() return fs.symlink("a\0", "/l") end, "without NUL bytes" },

@@ -4,6 +4,8 @@ local probe = require "probe"
 --- What the output of a recipe must hold, besides an exit status of 0.
 local SAYS <const> = {
   ["build.lua"] = { "make" },
+  ["desktop.lua"] = { "^sockets: %d+\n$" },
+  ["toolchain.lua"] = { "^prefix /toolchain, from /usr/lib/python3\n/toolchain/dist%-packages /cache\n$" },
   ["nonet.lua"] = { "^lo " },
   ["own-verb.lua"] = { "made by a verb of my own", "cgroup%.controllers" },
   ["python.lua"] = { "1267650600228229401496703205376", "FileNotFoundError", "timed out" },

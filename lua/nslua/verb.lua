@@ -17,12 +17,17 @@ local M = { rows = {} }
 
 -- -- parameters and options --
 
---- A path of the host; or an fd or Lua file, of which the recipe keeps a copy.
-local function source(value)
-  if type(value) ~= "userdata" and math.type(value) ~= "integer" then return check.source(value) end
+--- An fd, a handle or a Lua file: the recipe keeps a copy of its own.
+function M.fd(value)
   local ok, fd = pcall(sys.duplicate, value)
   if ok and fd then return fd end
-  return nil, "a path, or an open fd or file"
+  return nil, "an open fd or file"
+end
+
+--- A path of the host, or a handle or Lua file.
+local function source(value)
+  if type(value) == "userdata" then return M.fd(value) end
+  return check.source(value)
 end
 
 M.source = { name = "source", type = source }
@@ -42,8 +47,6 @@ function M.options(own)
   for name, accepts in pairs(own or {}) do options[name] = accepts end
   return options
 end
-
-M.fd = source
 
 -- -- sources --
 

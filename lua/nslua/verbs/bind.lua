@@ -6,7 +6,7 @@ local verb = require "nslua.verb"
 
 local rows = verb.rows
 
-local function target_like_source(e) return e.source end
+local function target_like_source(e) return type(e.source) == "string" and e.source or nil end
 local parameters = { verb.source, { name = "target", type = check.target, default = target_like_source } }
 
 local bind_options = verb.options {
