@@ -103,7 +103,8 @@ local MEANING <const> = {
 
 local function print_options()
   local words = {}
-  for _, verb in pairs(fs.verbs) do
+  for _, name in ipairs(sorted_keys(fs.verbs)) do
+    local verb = fs.verbs[name]
     for _, option in ipairs(options_of(verb)) do words[option] = option_words(verb, option) end
   end
   print()

@@ -101,7 +101,7 @@ end
 verb.rows.overlay = {
   parameters = { { name = "layers", type = parts, table = true }, verb.target_or "/" },
   options = verb.options {
-    exec = check.boolean, suid = check.boolean, dev = check.boolean, idmap = check.boolean,
+    exec = check.boolean, suid = check.boolean, dev = check.boolean, idmap = tree.idmap,
     size = check.size, inodes = check.count,
   },
   summary = function(e) return "overlay on " .. e.target end,
