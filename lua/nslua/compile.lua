@@ -5,6 +5,7 @@ local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
+local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
@@ -210,10 +211,8 @@ end
 
 --- Linux 5.12 has mount_setattr, without which nothing here is safe.
 local function check_kernel()
-  local release = sys.release()
-  local major, minor = release:match "^(%d+)%.(%d+)"
-  if tonumber(major) * 1000 + tonumber(minor) >= 5012 then return true end
-  return nil, Error.new { step = "Linux " .. release, reason = "nslua needs Linux 5.12 or newer" }
+  if kernel.at_least(5, 12) then return true end
+  return nil, Error.new { step = "Linux " .. sys.release(), reason = "nslua needs Linux 5.12 or newer" }
 end
 
 --- Compiles a checked recipe.

@@ -92,8 +92,7 @@ local H = {
       return failure.step:find "^overlay" and "this kernel does not let an ordinary user mount an overlay (before Linux "
         .. "5.11, or forbidden):\n  share a copy with fs.rw, or run as root" or proc_masked
     end,
-    EINVAL = function(failure, operation)
-      if operation[2] == "lowerdir+" then return "so many layers need Linux 6.7 or newer: name fewer" end
+    EINVAL = function(failure)
       if not failure.step:find "^overlay" and not failure.step:find "^image" then return end
       return "the layers do not go together: upper and work have to be on one file system that has extended attributes\n  "
         .. "and is no overlay itself; neither may lie in the other; a layer may not be used twice; idmapped layers\n  "

@@ -1,6 +1,7 @@
 --- What a recipe says that is no mistake, but is hardly meant: looked for in the compiled recipe and on the host,
 -- without running anything.
 -- @module nslua.lint
+local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
 local Warning = { __name = "nslua.warning" }
@@ -157,6 +158,13 @@ function checks.layers(item, _, _, warn)
   end
 end
 
+function checks.memory(item, _, ready, warn)
+  local upper = item.layers and item.layers.upper or item.options.upper
+  if upper == "tmp" and ready.new.user and not kernel.at_least(6, 6) then
+    warn(item, "before Linux 6.6 directories of the lower layers cannot be removed in it: use a directory as upper")
+  end
+end
+
 local SYS_ADMIN <const> = 1 << 21
 
 function checks.unmount(item, _, ready, warn)
@@ -165,7 +173,7 @@ function checks.unmount(item, _, ready, warn)
   end
 end
 
-local ORDER <const> = { "source", "covered", "place", "below_file", "link", "sysfs", "layers", "unmount" }
+local ORDER <const> = { "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "unmount" }
 
 -- -- the whole --
 

@@ -9,6 +9,7 @@
 -- @field root register of the root directory
 -- @field new set of the namespaces that are new
 -- @field identity nslua.identity
+local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
 local SECTIONS <const> = { "setup", "sources", "mounts", "entry", "tree", "seals", "steps_" }
@@ -280,17 +281,23 @@ function Plan:layer(mount)
   return name
 end
 
-local LONGEST_VALUE <const> = 255 -- that fsconfig(2) takes
+local LONGEST_VALUE <const> = 255 -- that fsconfig(2) takes: longer lists go layer by layer, since Linux 6.7
 
 --- Records an overlay of layers: a register of the detached mount.
 -- @tparam table lower names of layers, the uppermost first
 -- @tparam ?string upper name of the upper directory
 -- @tparam ?string work
 -- @param attributes of the mount
+-- @return[1] register
+-- @return[2] nil and why not
 function Plan:overlay(lower, upper, work, attributes)
   local parameters, all = {}, table.concat(lower, ":")
   if #all <= LONGEST_VALUE then parameters[1] = { "lowerdir", all }
-  else for i, name in ipairs(lower) do parameters[i] = { "lowerdir+", "./" .. name } end end
+  elseif not kernel.at_least(6, 7) then
+    return nil, ("%d layers need Linux 6.7 or newer: before, about 80 are the most"):format(#lower)
+  else
+    for i, name in ipairs(lower) do parameters[i] = { "lowerdir+", "./" .. name } end
+  end
   if upper then
     self:need("chown", "dac_override", "fowner", "fsetid") -- copying up is done with the rights of who mounted it
     parameters[#parameters + 1] = { "upperdir", upper }

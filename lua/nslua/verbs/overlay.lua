@@ -54,7 +54,9 @@ function M.record(e, plan, lower, upper, work)
   end
   local upper_name, work_name = record_upper(e, plan, upper, work)
   local attributes = tree.attributes({ exec = e.options.exec, suid = e.options.suid, dev = e.options.dev }, not upper)
-  return plan:overlay(names, upper_name, work_name, attributes)
+  local mount, problem = plan:overlay(names, upper_name, work_name, attributes)
+  if not mount then verb.mistake(e, "%s", problem) end
+  return mount
 end
 
 -- -- the verb --
@@ -109,7 +111,8 @@ verb.rows.overlay = {
   own = function(e) return e.layers.upper == "tmp" end,
   doc = "Directories `lower = { … }` as one, the first uppermost. What is written goes to `upper`, a directory beside which "
     .. "`work` is an empty one on the same file system; or with `upper = \"tmp\"` into memory, gone with the sandbox; without "
-    .. "`upper` it is read-only. The target is / when it is not said.",
+    .. "`upper` it is read-only. The target is / when it is not said. In memory, directories of the lower layers can be "
+    .. "removed since Linux 6.6, whose tmpfs can remember that.",
   mount = function(e, plan) return M.record(e, plan, lower_entries(e), e.layers.upper, e.layers.work) end,
 }
 
