@@ -29,6 +29,8 @@ local function facts_of(title, ready)
     user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
+    seccomp = not ready.filter and "no filter" or ("%s profile, %d instructions"):format(
+      type(recipe.seccomp) == "table" and "changed" or "default", #ready.filter // 8),
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
@@ -100,6 +102,7 @@ local function branches(facts)
   branch("files", #facts.files == 0 and "as the caller" or "", file_nodes(facts.files))
   branch("privileges", ("capabilities: %s; no new ones: %s"):format(
     #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs)))
+  branch("seccomp", facts.seccomp)
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
   if facts.limits then branch("limits", ("time %gs"):format(facts.limits.time)) end

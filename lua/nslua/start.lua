@@ -41,6 +41,11 @@ local function record_payload(ready, options, argv, cwd)
   local section = sys.plan(ready.registers)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
+  local filter = ready.filter
+  if filter and recipe.no_new_privs == false then -- then it takes a capability that is about to go
+    section:seccomp(filter)
+    filter = nil
+  end
   ready.record_capabilities(section)
   section:hold()
   section:note(first + 2)
@@ -52,7 +57,7 @@ local function record_payload(ready, options, argv, cwd)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
-  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil)
+  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filter)
   return { bytes = section:bytes(), owners = owners }
 end
 
@@ -120,6 +125,9 @@ local function enforced_of(ready, held, skipped)
     namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     no_new_privs = held.no_new_privs, skipped = skipped,
+    seccomp = ready.filter and {
+      profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
+    } or nil,
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end
