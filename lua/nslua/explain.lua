@@ -82,6 +82,17 @@ local function map_words(map)
   end):gsub("\n", ", ")
 end
 
+local function limit_words(limits)
+  local words = {}
+  for i, name in ipairs(names.sorted(limits)) do
+    local limit = limits[name]
+    local function number(n) return n < 0 and "unlimited" or ("%d"):format(n) end
+    words[i] = name .. " " .. (type(limit) ~= "table" and ("%gs"):format(limit)
+      or limit.soft == limit.hard and number(limit.soft) or number(limit.soft) .. " to " .. number(limit.hard))
+  end
+  return table.concat(words, ", ")
+end
+
 local function yes_no(value) return value and "yes" or "no" end
 
 local function branches(facts)
@@ -105,7 +116,7 @@ local function branches(facts)
   branch("seccomp", facts.seccomp)
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
-  if facts.limits then branch("limits", ("time %gs"):format(facts.limits.time)) end
+  if facts.limits then branch("limits", limit_words(facts.limits)) end
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
     yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))

@@ -7,6 +7,7 @@
 -- @module nslua.schema
 local check = require "nslua.check"
 local entry = require "nslua.entry"
+local limits = require "nslua.limits"
 
 local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
 
@@ -82,6 +83,12 @@ local function capability(value)
   local sys = require "nslua.sys"
   if type(value) == "string" and sys.capability(value) then return sys.capability(value) end
   return nil, "a capability's name, as net_bind_service"
+end
+
+local function limit_types()
+  local types = { time = check.seconds }
+  for name, accepts in pairs(limits.types) do types[name] = accepts end
+  return types
 end
 
 local condition = check.record {
@@ -208,8 +215,11 @@ local fields = {
     default = "\"maker\"", doc = "The sandbox ends with the process that made it, or goes on.",
   },
   {
-    name = "limits", type = check.record { time = check.seconds }, merge = "map", values = "{ time = seconds }",
-    default = "none", doc = "`time`: wall clock; then the whole sandbox is killed.",
+    name = "limits", type = check.record(limit_types()), merge = "map",
+    values = "{ time = seconds, " .. table.concat(limits.names, " ") .. " = number | { soft =, hard = } }",
+    default = "core 1, memlock 1M, nice 0, rtprio 0",
+    doc = "`time`: wall clock; then the whole sandbox is killed. The others are the payload's limits of setrlimit(2): bytes (as "
+      .. "4096 or `\"64M\"`) or counts, or `\"unlimited\"`. Only root may raise one above the caller's own.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",

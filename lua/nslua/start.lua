@@ -3,12 +3,15 @@
 -- @module nslua.start
 local Error = require "nslua.error"
 local failure = require "nslua.failure"
+local limits = require "nslua.limits"
 local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
-local MANY_REGISTERS <const> = 256 -- of csrc/stage/wire.h: with more, the stage has a higher limit on open files
+-- Of csrc/stage/wire.h: the socket to the maker; the registers with more of which the stage's limit on open
+-- files is raised.
+local CONTROL_FD <const>, MANY_REGISTERS <const> = 64, 256
 
 -- -- the payload's own operations --
 
@@ -53,7 +56,13 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
-  if ready.registers > MANY_REGISTERS then section:setrlimit("nofile", sys.open_files_limit()) end
+  if ready.registers > MANY_REGISTERS then section:setrlimit("nofile", sys.getrlimit "nofile") end
+  if recipe.limits and recipe.limits.nofile then
+    -- Few open files may be allowed from here on: what the exec would close goes now, but for the way to report.
+    section:close_range(3, CONTROL_FD - 1)
+    section:close_range(CONTROL_FD + 1, LAST_FD)
+  end
+  limits.record(section, recipe.limits)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
