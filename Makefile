@@ -30,7 +30,7 @@ SYS_C    = $(wildcard csrc/sys/*.c)
 HEADERS  = $(wildcard csrc/*/*.h csrc/*/*.def)
 LUA_SRC  = $(sort $(wildcard lua/nslua/*.lua lua/nslua/*/*.lua))
 
-SYS_O = $(SYS_C:csrc/%.c=$(BUILD)/%.o) $(KERNEL_C:csrc/%.c=$(BUILD)/%.o) $(BUILD)/stage/execute.o
+SYS_O = $(SYS_C:csrc/%.c=$(BUILD)/%.o) $(KERNEL_C:csrc/%.c=$(BUILD)/%.o) $(BUILD)/stage/execute.o $(BUILD)/filter.o
 
 all: $(BUILD)/nslua $(BUILD)/lib/nslua/sys.so
 
@@ -38,6 +38,15 @@ all: $(BUILD)/nslua $(BUILD)/lib/nslua/sys.so
 $(BUILD)/stage.bin: $(KERNEL_C) $(STAGE_C) $(HEADERS) csrc/stage/flags.mk
 	@mkdir -p $(@D)
 	$(CC) $(STAGE_CFLAGS) $(STAGE_LDFLAGS) -o $@ $(KERNEL_C) $(STAGE_C)
+
+# -- the default filter, for the machine that is compiled for --
+FILTER_LUA = $(addprefix lua/nslua/,filter.lua bpf.lua profile.lua)
+$(BUILD)/filter.c: csrc/filter/generate.lua $(FILTER_LUA)
+	@mkdir -p $(@D)
+	echo '#include <asm/unistd.h>' | $(CC) -E -dM - | $(LUA) csrc/filter/generate.lua lua > $@.new && mv $@.new $@
+
+$(BUILD)/filter.o: $(BUILD)/filter.c $(HEADERS)
+	$(CC) $(SYS_CFLAGS) -I. -c -o $@ $<
 
 # -- the C module --
 $(BUILD)/kernel/%.o: csrc/kernel/%.c $(HEADERS)
@@ -140,7 +149,7 @@ sanitized:
 	$(MAKE) all BUILD=build/sanitized CFLAGS="-O1 -g $(SANITIZE)"
 
 lint:
-	luacheck -q lua spec recipes bench csrc/host/embed.lua
+	luacheck -q lua spec recipes bench csrc/host/embed.lua csrc/filter/generate.lua
 	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) csrc/host/main.c $(wildcard csrc/*/*.h)
 	$(MAKE) all BUILD=build/lint WERROR=-Werror
 	$(MAKE) build/aarch64/stage.bin BUILD=build/aarch64 CC=aarch64-linux-gnu-gcc WERROR=-Werror

@@ -112,6 +112,26 @@ local function print_options()
   for _, option in ipairs(sorted_keys(words)) do row(code(option), cell(words[option]), MEANING[option] or "") end
 end
 
+-- -- system calls --
+
+local profile = require "nslua.profile"
+
+local function print_profile()
+  print "\n## System calls of the default profile\n"
+  print "What no group names does not exist for the payload (ENOSYS); `clone3` neither, so that libraries use `clone`, whose"
+  print "flags can be checked. Capabilities in `caps` open the refused groups that they are for. A recipe names groups as"
+  print "`\"@mounts\"`, with `-` for blanks.\n"
+  for _, part in ipairs { { "allowed", profile.allowed }, { "refused (EPERM)", profile.refused } } do
+    head(part[1], "why", "calls")
+    for _, group in ipairs(part[2]) do
+      row(group.name, cell(group.why), (group.calls:gsub("^%s+", ""):gsub("%s+$", ""):gsub("%s+", " ")))
+    end
+    print()
+  end
+  head("checked", "why")
+  for _, one in ipairs(profile.checked) do row(code(one.name), cell(one.why)) end
+end
+
 -- -- primitives --
 
 local KINDS <const> = {
@@ -165,4 +185,5 @@ print "Made by `make doc` from the tables that nslua works with: do not edit.\n"
 print_fields()
 print_verbs()
 print_options()
+print_profile()
 print_sys()

@@ -67,12 +67,21 @@ static const struct sock_filter no_setid_files[] = {
   RETURN(SECCOMP_RET_ALLOW),
 };
 
+static long install(const void *filter, size_t size) {
+  struct sock_fprog program = {
+    .len = (unsigned short)(size / sizeof(struct sock_filter)),
+    .filter = (struct sock_filter *)(uintptr_t)filter,
+  };
+  if (size > BPF_MAXINSNS * sizeof(struct sock_filter)) return -E2BIG;
+  return SYSCALL(seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+/** Installs a filter, an array of struct sock_filter. Needs no_new_privs or CAP_SYS_ADMIN.
+    @see seccomp(2) */
+long kernel_seccomp(struct call *call) { return install(ARG_STR(0), ARG_SIZE(0)); }
+
 /** No file with a set-id bit can be made from here on. Needs no_new_privs. @see seccomp(2) */
 long kernel_refuse_setid_files(struct call *call) {
   (void)call;
-  struct sock_fprog program = {
-    .len = sizeof no_setid_files / sizeof *no_setid_files,
-    .filter = (struct sock_filter *)(uintptr_t)no_setid_files,
-  };
-  return SYSCALL(seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+  return install(no_setid_files, sizeof no_setid_files);
 }

@@ -129,13 +129,20 @@ long kernel_setrlimit(struct call *call) {
   return SYSCALL(prlimit64, 0, ARG_INT(0), &limits, 0);
 }
 
+/* The filters of the payload come last: they may take away what looking up needs. */
+static long install_filters(struct call *call) {
+  struct call filter = { .arguments = { call->arguments[5] } };
+  long r = ARG_STR(5) ? kernel_seccomp(&filter) : 0;
+  return r >= 0 && ARG_INT(4) ? kernel_refuse_setid_files(call) : r;
+}
+
 /* Executes one candidate. ENOENT although the file is there means that its interpreter is not:
-   call->detail tells. The filter comes last, as it takes away what looking up needs. */
+   call->detail tells. */
 static long execute(struct call *call, const char *file) {
   long fd = look_up(file, 0);
   if (fd < 0) return fd;
   SYSCALL(close, fd);
-  long r = ARG_INT(4) ? kernel_refuse_setid_files(call) : 0;
+  long r = install_filters(call);
   if (r >= 0) r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
   call->detail = r == -ENOENT;
   return r;

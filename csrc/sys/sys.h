@@ -56,6 +56,7 @@ void open_process(lua_State *L);    /* process.c */
 void open_clone(lua_State *L);      /* clone.c */
 void open_capability(lua_State *L); /* capability.c */
 void open_userns(lua_State *L);     /* userns.c */
+void open_syscalls(lua_State *L);   /* syscalls.c */
 
 int luaopen_nslua_sys(lua_State *L);
 

@@ -123,11 +123,11 @@ static int system_getcwd(lua_State *L) {
   return 1;
 }
 
-/*** The limits on open files: soft and hard; -1 is none. @function open_files_limit
- * @treturn integer @treturn integer @see getrlimit(2) */
-static int system_open_files_limit(lua_State *L) {
+/*** The caller's limits, soft and hard; -1 is none. @function getrlimit
+ * @tparam string resource as of setrlimit @treturn integer @treturn integer @see getrlimit(2) */
+static int system_getrlimit(lua_State *L) {
   struct rlimit limits = { 0 };
-  getrlimit(RLIMIT_NOFILE, &limits);
+  getrlimit((int)check_flags(L, 1, flag_set("resources")), &limits);
   lua_pushinteger(L, (lua_Integer)limits.rlim_cur);
   lua_pushinteger(L, (lua_Integer)limits.rlim_max);
   return 2;
@@ -185,7 +185,7 @@ static const luaL_Reg functions[] = {
   { "release", system_release },
   { "strerror", system_strerror },
   { "escape", system_escape },
-  { "open_files_limit", system_open_files_limit },
+  { "getrlimit", system_getrlimit },
   { NULL, NULL },
 };
 

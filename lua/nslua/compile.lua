@@ -5,6 +5,7 @@ local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
+local names = require "nslua.names"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
@@ -164,6 +165,17 @@ local function capability_mask(caps, identity)
   return mask
 end
 
+--- The payload's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.
+-- @treturn ?string
+local function filter_of(recipe, capabilities)
+  local wanted = recipe.seccomp
+  if wanted == false then return nil end
+  if type(wanted) ~= "table" and capabilities == 0 then return sys.default_filter() end
+  local holds = {}
+  for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
+  return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), type(wanted) == "table" and wanted or nil, holds))
+end
+
 --- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
 --- it for good.
 local function record_capabilities(section, plan, capabilities)
@@ -247,6 +259,7 @@ local function compile(recipe, new, joined, at)
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
+    filter = filter_of(recipe, capabilities),
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,

@@ -29,6 +29,8 @@ local function facts_of(title, ready)
     user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
+    seccomp = not ready.filter and "no filter" or ("%s profile, %d instructions"):format(
+      type(recipe.seccomp) == "table" and "changed" or "default", #ready.filter // 8),
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
@@ -80,6 +82,17 @@ local function map_words(map)
   end):gsub("\n", ", ")
 end
 
+local function limit_words(limits)
+  local words = {}
+  for i, name in ipairs(names.sorted(limits)) do
+    local limit = limits[name]
+    local function number(n) return n < 0 and "unlimited" or ("%d"):format(n) end
+    words[i] = name .. " " .. (type(limit) ~= "table" and ("%gs"):format(limit)
+      or limit.soft == limit.hard and number(limit.soft) or number(limit.soft) .. " to " .. number(limit.hard))
+  end
+  return table.concat(words, ", ")
+end
+
 local function yes_no(value) return value and "yes" or "no" end
 
 local function branches(facts)
@@ -100,9 +113,10 @@ local function branches(facts)
   branch("files", #facts.files == 0 and "as the caller" or "", file_nodes(facts.files))
   branch("privileges", ("capabilities: %s; no new ones: %s"):format(
     #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs)))
+  branch("seccomp", facts.seccomp)
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
-  if facts.limits then branch("limits", ("time %gs"):format(facts.limits.time)) end
+  if facts.limits then branch("limits", limit_words(facts.limits)) end
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
     yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))

@@ -109,6 +109,7 @@ local H = {
       return failure.step:find "^remount" and "there is nothing to remount; { optional = true } skips it then" or nil
     end,
   },
+  setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
     ENOENT = "the source does not exist; { optional = true } skips it then",

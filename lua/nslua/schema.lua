@@ -7,6 +7,7 @@
 -- @module nslua.schema
 local check = require "nslua.check"
 local entry = require "nslua.entry"
+local limits = require "nslua.limits"
 
 local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
 
@@ -84,6 +85,38 @@ local function capability(value)
   return nil, "a capability's name, as net_bind_service"
 end
 
+local function limit_types()
+  local types = { time = check.seconds }
+  for name, accepts in pairs(limits.types) do types[name] = accepts end
+  return types
+end
+
+local condition = check.record {
+  name = check.text, argument = check.count, values = check.list_of(check.count),
+}
+
+--- A system call, a group of the profile's, or a call with some values of an argument.
+local function call(value)
+  local filter, sys = require "nslua.filter", require "nslua.sys"
+  local name, result = value, value
+  if type(value) == "table" then
+    local named = {}
+    for key, item in next, value do named[key == 1 and "name" or key] = item end
+    local problem
+    result, problem = condition(named)
+    if not result then return nil, problem end
+    name = result.name
+    if not result.argument or result.argument > 5 or not result.values or #result.values == 0 then
+      return nil, "{ name, argument = 0 to 5, values = { … } }"
+    end
+  end
+  if type(name) ~= "string" then return nil, "a system call, a group as \"@mounts\", or { name, argument =, values = }" end
+  if sys.syscall_number(name) or filter.knows(name) then return result end
+  local names = table.move(filter.group_names(), 1, #filter.group_names(), #sys.syscall_names() + 1, sys.syscall_names())
+  local near = check.nearest(name, names)
+  return nil, "a system call or a group" .. (near and (" (did you mean '%s'?)"):format(near) or "")
+end
+
 local function step(value)
   if type(value) ~= "function" then return nil, "a function" end
   return value
@@ -139,6 +172,17 @@ local fields = {
     doc = "Set-user-id programs and file capabilities give nothing.",
   },
   {
+    name = "seccomp",
+    type = check.any_of(check.one_of { "default", false }, check.record {
+      allow = check.list_of(call), deny = check.list_of(call), default = check.one_of { "enosys", "errno", "kill" },
+    }),
+    values = "\"default\" | { allow =, deny =, default = } | false", default = "\"default\"",
+    doc = "The system calls that the payload may make: those of the profile, which leaves out what an unprivileged program does "
+      .. "not need. A table changes it: `allow` and `deny` are lists of names, of groups (`\"@mounts\"`) and of "
+      .. "`{ name, argument = 0, values = { … } }`; `default` is what a call meets that nobody names. Capabilities in `caps` "
+      .. "open the calls that need them. `false`: no filter.",
+  },
+  {
     name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",
     default = "PATH, HOME, LANG, TERM",
     doc = "The environment. Only what is named here passes, besides the four defaults; `false` takes "
@@ -171,8 +215,11 @@ local fields = {
     default = "\"maker\"", doc = "The sandbox ends with the process that made it, or goes on.",
   },
   {
-    name = "limits", type = check.record { time = check.seconds }, merge = "map", values = "{ time = seconds }",
-    default = "none", doc = "`time`: wall clock; then the whole sandbox is killed.",
+    name = "limits", type = check.record(limit_types()), merge = "map",
+    values = "{ time = seconds, " .. table.concat(limits.names, " ") .. " = number | { soft =, hard = } }",
+    default = "core 1, memlock 1M, nice 0, rtprio 0",
+    doc = "`time`: wall clock; then the whole sandbox is killed. The others are the payload's limits of setrlimit(2): bytes (as "
+      .. "4096 or `\"64M\"`) or counts, or `\"unlimited\"`. Only root may raise one above the caller's own.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",

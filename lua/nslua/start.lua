@@ -3,12 +3,15 @@
 -- @module nslua.start
 local Error = require "nslua.error"
 local failure = require "nslua.failure"
+local limits = require "nslua.limits"
 local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
-local MANY_REGISTERS <const> = 256 -- of csrc/stage/wire.h: with more, the stage has a higher limit on open files
+-- Of csrc/stage/wire.h: the socket to the maker; the registers with more of which the stage's limit on open
+-- files is raised.
+local CONTROL_FD <const>, MANY_REGISTERS <const> = 64, 256
 
 -- -- the payload's own operations --
 
@@ -41,6 +44,11 @@ local function record_payload(ready, options, argv, cwd)
   local section = sys.plan(ready.registers)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
+  local filter = ready.filter
+  if filter and recipe.no_new_privs == false then -- then it takes a capability that is about to go
+    section:seccomp(filter)
+    filter = nil
+  end
   ready.record_capabilities(section)
   section:hold()
   section:note(first + 2)
@@ -48,11 +56,17 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
-  if ready.registers > MANY_REGISTERS then section:setrlimit("nofile", sys.open_files_limit()) end
+  if ready.registers > MANY_REGISTERS then section:setrlimit("nofile", sys.getrlimit "nofile") end
+  if recipe.limits and recipe.limits.nofile then
+    -- Few open files may be allowed from here on: what the exec would close goes now, but for the way to report.
+    section:close_range(3, CONTROL_FD - 1)
+    section:close_range(CONTROL_FD + 1, LAST_FD)
+  end
+  limits.record(section, recipe.limits)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
-  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil)
+  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filter)
   return { bytes = section:bytes(), owners = owners }
 end
 
@@ -120,6 +134,9 @@ local function enforced_of(ready, held, skipped)
     namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     no_new_privs = held.no_new_privs, skipped = skipped,
+    seccomp = ready.filter and {
+      profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
+    } or nil,
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end

@@ -1,0 +1,106 @@
+--- From a profile and what a recipe says of `seccomp` to a filter: which call has which rule.
+-- Pure: the numbers of calls are given.
+-- @module nslua.filter
+local bpf = require "nslua.bpf"
+local profile = require "nslua.profile"
+
+local ERRNO <const> = { EPERM = 1, ENOSYS = 38, EAFNOSUPPORT = 97 }
+local REFUSED <const>, ABSENT <const> = bpf.ERRNO | ERRNO.EPERM, bpf.ERRNO | ERRNO.ENOSYS
+
+local M = {}
+
+--- Calls each name of a group.
+local function each(calls, f)
+  for name in calls:gmatch "%S+" do f(name) end
+end
+
+--- Groups by name, as "@mounts"; what a recipe may say instead of names.
+local function find_group(name)
+  for _, groups in ipairs { profile.allowed, profile.refused } do
+    for _, group in ipairs(groups) do
+      if "@" .. group.name:gsub(" ", "-") == name then return group end
+    end
+  end
+end
+
+--- All that a recipe may name besides the calls of the machine.
+function M.group_names()
+  local names = {}
+  for _, groups in ipairs { profile.allowed, profile.refused } do
+    for _, group in ipairs(groups) do names[#names + 1] = "@" .. group.name:gsub(" ", "-") end
+  end
+  return names
+end
+
+--- The calls that the profile knows, on whatever machine.
+function M.knows(name)
+  if find_group(name) then return true end
+  for _, groups in ipairs { profile.allowed, profile.refused } do
+    for _, group in ipairs(groups) do
+      if (" " .. group.calls:gsub("%s+", " ") .. " "):find(" " .. name .. " ", 1, true) then return true end
+    end
+  end
+  for _, one in ipairs(profile.checked) do
+    if one.name == name then return true end
+  end
+  return false
+end
+
+--- Whether capabilities that a payload holds open a group that is refused otherwise.
+local function opened(group, holds)
+  for _, name in ipairs(group.caps or {}) do
+    if holds[name] then return true end
+  end
+  return false
+end
+
+--- The rules of the profile, by name.
+local function rules_of_profile(holds)
+  local rules = {}
+  for _, group in ipairs(profile.allowed) do each(group.calls, function(name) rules[name] = bpf.ALLOW end) end
+  for _, group in ipairs(profile.refused) do
+    local rule = opened(group, holds) and bpf.ALLOW or REFUSED
+    each(group.calls, function(name) rules[name] = rule end)
+  end
+  for _, one in ipairs(profile.checked) do
+    rules[one.name] = opened(one, holds) and bpf.ALLOW or {
+      argument = one.argument, mask = one.mask, values = one.values, only = one.only, any = one.any,
+      action = bpf.ERRNO | ERRNO[one.errno], otherwise = bpf.ALLOW,
+    }
+  end
+  for _, name in ipairs(profile.absent) do rules[name] = ABSENT end
+  return rules
+end
+
+--- What a recipe allows or denies: a name, a group, or { name, argument =, values = } for some values only.
+local function change(rules, item, action, otherwise)
+  local name = type(item) == "table" and item.name or item
+  local group = find_group(name)
+  if group then return each(group.calls, function(call) rules[call] = action end) end
+  rules[name] = type(item) == "table" and {
+    argument = item.argument, mask = 0xffffffff, values = item.values, action = action, otherwise = otherwise,
+  } or action
+end
+
+--- A filter.
+-- @tparam function number_of gives a call's number on this machine, or nil
+-- @tparam integer arch AUDIT_ARCH_…
+-- @tparam[opt] table wanted { allow = {…}, deny = {…}, default = "enosys" | "errno" | "kill" }
+-- @tparam[opt] table holds set of the capabilities that the payload holds
+-- @treturn string program of bpf(4)
+-- @treturn integer its length in instructions
+function M.program(number_of, arch, wanted, holds)
+  wanted = wanted or {}
+  local rules = rules_of_profile(holds or {})
+  for _, item in ipairs(wanted.allow or {}) do change(rules, item, bpf.ALLOW, REFUSED) end
+  for _, item in ipairs(wanted.deny or {}) do change(rules, item, REFUSED, bpf.ALLOW) end
+  local default = ({ errno = REFUSED, kill = bpf.KILL_PROCESS })[wanted.default] or ABSENT
+  local by_number = {}
+  for name, rule in pairs(rules) do
+    local number = number_of(name)
+    if number then by_number[number] = rule end
+  end
+  return bpf.program(arch, by_number, default)
+end
+
+return M

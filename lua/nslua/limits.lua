@@ -1,0 +1,78 @@
+--- Limits of setrlimit(2): what a recipe may say of them, and what holds when it says nothing.
+-- @module nslua.limits
+local check = require "nslua.check"
+local sys = require "nslua.sys"
+
+local M = {}
+
+local function or_none(accepts, what)
+  return function(value)
+    if value == "unlimited" then return -1 end
+    if value == 0 then return 0 end
+    local good = accepts(value)
+    if good then return good end
+    return nil, what .. " or \"unlimited\""
+  end
+end
+
+local bytes = or_none(check.size, "a size in bytes, as 0, 4096 or \"64M\",")
+local count = or_none(check.count, "an integer that is not negative")
+
+--- The resources: their units.
+local RESOURCES <const> = {
+  as = bytes, core = bytes, data = bytes, fsize = bytes, memlock = bytes, msgqueue = bytes, rss = bytes, stack = bytes,
+  cpu = count, locks = count, nice = count, nofile = count, nproc = count, rtprio = count, rttime = count, sigpending = count,
+}
+
+-- A core of 0 does not keep a piped core handler of the host from being started; 1 does.
+local DEFAULTS <const> = { { "core", 1 }, { "memlock", 1 << 20 }, { "nice", 0 }, { "rtprio", 0 } }
+
+--- One value for soft and hard, or both.
+local function limit(accepts)
+  local both = check.record { soft = accepts, hard = accepts }
+  return function(value)
+    if type(value) ~= "table" then
+      local good, problem = accepts(value)
+      if good == nil then return nil, problem .. ", or { soft =, hard = }" end
+      return { soft = good, hard = good }
+    end
+    local good, problem = both(value)
+    if not good then return nil, problem end
+    local soft, hard = good.soft, good.hard
+    if not soft or not hard or hard >= 0 and (soft > hard or soft < 0) then
+      return nil, "{ soft =, hard = }, the former not above the latter"
+    end
+    return good
+  end
+end
+
+--- The types of the resources, for the schema.
+M.types = {}
+for name, accepts in pairs(RESOURCES) do M.types[name] = limit(accepts) end
+
+M.names = {}
+for name in pairs(RESOURCES) do M.names[#M.names + 1] = name end
+table.sort(M.names)
+
+--- A default is never more than the caller has itself.
+local function capped(value, hard) return hard >= 0 and hard < value and hard or value end
+
+--- Records the limits of the payload.
+-- @param section of a plan
+-- @tparam ?table wanted the field
+function M.record(section, wanted)
+  wanted = wanted or {}
+  for _, default in ipairs(DEFAULTS) do
+    local name, value = default[1], default[2]
+    if not wanted[name] then
+      local most = capped(value, select(2, sys.getrlimit(name)))
+      section:setrlimit(name, most, most)
+    end
+  end
+  for _, name in ipairs(M.names) do
+    local of = wanted[name]
+    if of then section:setrlimit(name, of.soft, of.hard) end
+  end
+end
+
+return M
