@@ -39,7 +39,7 @@ function recorded.attach(op, known, words)
   words[#words + 1] = target
 end
 
-function recorded.mkdir(op, _, words)
+function recorded.directory(op, _, words)
   -- Any other directory of the default recipe is a place for a --tmpfs.
   if op[2] == "/dev" then table.move({ "--dev", "/dev" }, 1, 2, #words + 1, words) end
 end

@@ -93,7 +93,8 @@ local MEANING <const> = {
   inodes = "how many files at most", size = "how many bytes at most",
   mode = "permission bits; of `ro`, `rw` and `device` those of a mount point that has to be made",
   parents = "permission bits of the directories that have to be made on the way",
-  propagation = "slave: what is mounted below the source later appears inside, too; never the other way round",
+  propagation = "slave: what is mounted below the source later appears inside, too, as the host mounts it; never the other "
+    .. "way round",
   recursive = "false: without what is mounted below it",
   ro = "read-only, or with false no more", upper = "where writes go: into memory",
   full = "nothing is masked or made read-only", subset = "nothing but the processes",

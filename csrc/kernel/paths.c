@@ -166,6 +166,29 @@ long kernel_mkdir(struct call *call) {
   return r;
 }
 
+/* A directory that is there already: it gets the mode, when there is one. */
+static long adopt_directory(long parent, const char *last, long mode) {
+  long fd = open_last((int)parent, last, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return fd;
+  long r = mode < 0 ? 0 : SYSCALL(fchmod, fd, mode);
+  SYSCALL(close, fd);
+  return r;
+}
+
+/** A directory of this mode; without a mode one of 0755, or what is there already. Something else that is
+    there is an error. @see mkdirat(2) */
+long kernel_directory(struct call *call) {
+  enum { USUAL_MODE = 0755 };
+  const char *last;
+  long mode = ARG_INT(2);
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(3), &last);
+  if (parent < 0 && parent != AT_FDCWD) return parent;
+  long r = SYSCALL(mkdirat, parent, last, mode < 0 ? USUAL_MODE : mode);
+  if (r == -EEXIST) r = adopt_directory(parent, last, mode);
+  close_unless(parent, ARG_FD(0));
+  return at_last(call, ARG_STR(1), r);
+}
+
 static unsigned long device_number(unsigned long major, unsigned long minor) {
   return (minor & 0xff) | (major << 8) | ((minor & ~0xffUL) << 12);
 }

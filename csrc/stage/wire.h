@@ -16,8 +16,8 @@ enum { PLAN_MAGIC = 0x706c736e, PLAN_VERSION = 1 };
 /* The stage gets register i as fd FIRST_FD + i and nothing else open. */
 enum { FIRST_FD = 64, REGISTER_ABSENT = -1 };
 
-/* With more registers than these the stage's limit on open files is raised. */
-enum { MANY_REGISTERS = 256 };
+/* Open files that it may have besides. */
+enum { SPARE_FDS = 64 };
 
 /* The registers that every plan starts with. */
 enum { REGISTER_CONTROL, REGISTER_MAKER, REGISTER_PLAN, REGISTER_FREE };

@@ -42,12 +42,11 @@ struct child {
   const char *step;
 };
 
-/* A plan with many registers needs more open files than a usual soft limit allows; the payload gets that
+/* A plan with many registers may need more open files than the soft limit allows; the payload gets that
    back in its own operations. */
 static long raise_open_files(const struct spawn *spawn) {
-  enum { SPARE = 64 };
   struct rlimit64 limits;
-  uint64_t needed = FIRST_FD + spawn->fd_count + SPARE;
+  uint64_t needed = FIRST_FD + spawn->fd_count + SPARE_FDS;
   long r = SYSCALL(prlimit64, 0, RLIMIT_NOFILE, 0, &limits);
   if (r < 0 || limits.rlim_cur >= needed) return r;
   limits.rlim_cur = needed < limits.rlim_max ? needed : limits.rlim_max;
@@ -96,7 +95,7 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
   char *argv[] = { name, NULL }, *envp[] = { NULL };
   struct child *child = data;
   child->step = "fds of the stage";
-  long r = child->spawn->fd_count > MANY_REGISTERS ? raise_open_files(child->spawn) : 0;
+  long r = raise_open_files(child->spawn);
   if (r >= 0) r = place_fds(child->spawn, child->image);
   int image = (int)r;
   if (r >= 0) {

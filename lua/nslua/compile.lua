@@ -110,7 +110,7 @@ local function record_root(plan, list)
   plan:owner "root"
   plan.root = plan:filesystem("tmpfs", { { "size", "256M" }, { "nr_inodes", "65536" }, { "mode", "755" } },
     { "nosuid", "nodev" })
-  plan.own_root, plan.sealed_root = true, true
+  plan.own_root, plan.sealed_root = "bare", true
 end
 
 local function record_files(plan, recipe, at)
@@ -246,6 +246,7 @@ local function compile(recipe, new, joined, at)
   ok, err = record_setup(plan, recipe, joined)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
+  if plan.refusal then return nil, plan.refusal end
   record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
   record_drop(plan, recipe, capabilities)

@@ -22,7 +22,9 @@ local function path_of(operation)
 end
 
 --- Operations that walk a path below a root: detail is how far they came.
-local WALKS <const> = { attach = true, mask = true, mkdir = true, mknod = true, symlink = true, write_file = true, open = true }
+local WALKS <const> = {
+  attach = true, mask = true, mkdir = true, mknod = true, directory = true, symlink = true, write_file = true, open = true,
+}
 
 --- @tparam table operation as of sys.decode
 -- @param owner the entry or the words that it was recorded for
@@ -34,6 +36,9 @@ function M.of_operation(operation, owner, failure)
     op = op, errno = failure.errno, code = code, reason = reason, path = path_of(operation),
     detail = failure.detail, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
   }
+  if op == "open_tree" and described.path and not described.step:find(described.path, 1, true) then
+    described.step = described.step .. ": " .. described.path
+  end
   if WALKS[op] then
     if failure.detail > 0 and described.path and failure.detail < #described.path then
       described.path = described.path:sub(1, failure.detail)

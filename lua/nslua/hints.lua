@@ -99,6 +99,7 @@ local H = {
         .. "(root's default) need Linux 5.19, or { idmap = false }"
     end,
     ENOENT = "upper or work does not exist",
+    ELOOP = "a layer is used twice, or lies in another one",
     EBUSY = "upper or work is in use by another overlay",
   },
   reopen = {
@@ -109,10 +110,15 @@ local H = {
       return failure.step:find "^remount" and "there is nothing to remount; { optional = true } skips it then" or nil
     end,
   },
+  symlink = { EEXIST = "something has that name already, and a link cannot be laid over it" },
+  directory = { ENOTDIR = "something else has that name already", ELOOP = "a symbolic link has that name already" },
   setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
-    ENOENT = "the source does not exist; { optional = true } skips it then",
+    ENOENT = function(failure)
+      return failure.step:find "^overlay" and "a layer does not exist"
+        or "the source does not exist; { optional = true } skips it then"
+    end,
     EINVAL = function(_, operation)
       if not tostring(operation[3]):find "recursive" then
         return "without what is mounted below it, it cannot be cloned by an ordinary user: that would uncover what is hidden"

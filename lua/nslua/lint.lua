@@ -165,6 +165,12 @@ function checks.memory(item, _, ready, warn)
   end
 end
 
+function checks.propagation(item, _, _, warn)
+  if item.options.propagation == "slave" and (item.verb.name == "ro" or item.verb.name == "image") then
+    warn(item, "what is mounted there later comes as the host mounts it: not read-only, unless it is so there")
+  end
+end
+
 local SYS_ADMIN <const> = 1 << 21
 
 function checks.unmount(item, _, ready, warn)
@@ -173,7 +179,9 @@ function checks.unmount(item, _, ready, warn)
   end
 end
 
-local ORDER <const> = { "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "unmount" }
+local ORDER <const> = {
+  "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "propagation", "unmount",
+}
 
 -- -- the whole --
 

@@ -9,6 +9,7 @@
 -- @field root register of the root directory
 -- @field new set of the namespaces that are new
 -- @field identity nslua.identity
+local Error = require "nslua.error"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
@@ -40,6 +41,7 @@ function Plan.new(fields)
   self.depth = 0      -- of verbs in verbs
   self.proc_files = {} -- register number -> name in /proc/self
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
+  self.late = {}      -- functions of the section `seals`, called when the old root is gone
   self.needed = 0     -- capabilities that the stage keeps for it, as a mask
   return self
 end
@@ -50,6 +52,11 @@ function Plan:owner(owner)
   self.owners[note] = owner
   self.first:note(note)
   self.note = note
+end
+
+--- Notes that the world, not the recipe, keeps an entry from being what it says: compiling ends with this error.
+function Plan:refuse(item, reason, ...)
+  self.refusal = self.refusal or Error.new { step = tostring(item), at = item.at, reason = reason:format(...) }
 end
 
 --- Capabilities over the sandbox that its set-up needs besides the usual ones, by name.
@@ -195,7 +202,8 @@ end
 -- @tparam string target
 -- @tparam[opt] table options create: a missing mount point is made also in a foreign tree; parents: the
 --   mode of directories made on the way
--- @param own whether it is a file system of ours, in which things may be created
+-- @param own whether things may be created in it: "bare", a file system of ours with nothing in it but what
+--   the recipe makes; "layered", with what the host has below
 -- @param mode of a mount point that is made
 function Plan:place(mount, target, options, own, mode)
   local path, parents = self:resolve(target, options)
@@ -257,7 +265,7 @@ function Plan:stored_file(content, mode, writable)
   self.mounts:write_file(mount, name, content, mode)
   local clone = self.tree:open_tree(mount, name, "clone")
   if writable then self.tree:mount_setattr(clone, nil, nil, "ro") end
-  return clone
+  return clone, name
 end
 
 --- A register of a user namespace for an idmapped mount.
@@ -284,18 +292,17 @@ end
 local LONGEST_VALUE <const> = 255 -- that fsconfig(2) takes: longer lists go layer by layer, since Linux 6.7
 
 --- Records an overlay of layers: a register of the detached mount.
+-- @param item the entry that it is for
 -- @tparam table lower names of layers, the uppermost first
 -- @tparam ?string upper name of the upper directory
 -- @tparam ?string work
 -- @param attributes of the mount
--- @return[1] register
--- @return[2] nil and why not
-function Plan:overlay(lower, upper, work, attributes)
+-- @return register
+function Plan:overlay(item, lower, upper, work, attributes)
   local parameters, all = {}, table.concat(lower, ":")
   if #all <= LONGEST_VALUE then parameters[1] = { "lowerdir", all }
-  elseif not kernel.at_least(6, 7) then
-    return nil, ("%d layers need Linux 6.7 or newer: before, about 80 are the most"):format(#lower)
   else
+    if not kernel.at_least(6, 7) then self:refuse(item, "so many layers need Linux 6.7: before, about 80 are the most") end
     for i, name in ipairs(lower) do parameters[i] = { "lowerdir+", "./" .. name } end
   end
   if upper then
@@ -329,6 +336,7 @@ function Plan:leave()
   self.seals:fchdir(self.root)
   self.seals:umount(".", "detach")
   self.seals:expect_root()
+  for _, record in ipairs(self.late) do record(self.seals) end
   if self.sealed_root then self:seal(self.root) end
   self.seals:chdir("/")
 end

@@ -9,9 +9,8 @@ local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
--- Of csrc/stage/wire.h: the socket to the maker; the registers with more of which the stage's limit on open
--- files is raised.
-local CONTROL_FD <const>, MANY_REGISTERS <const> = 64, 256
+-- Of csrc/stage/wire.h: the first fd of the stage, which is its socket to us, and how many more it may need.
+local CONTROL_FD <const>, SPARE_FDS <const> = 64, 64
 
 -- -- the payload's own operations --
 
@@ -30,6 +29,20 @@ local function environment(env, more)
   for name, value in pairs(env) do list[#list + 1] = name .. "=" .. value end
   table.sort(list)
   return list, path
+end
+
+--- The payload's limits, and the one that was raised for its set-up. Few open files may be allowed from here on:
+-- then what the exec would close goes now, but for the way to report.
+local function record_limits(section, ready)
+  local wanted = ready.recipe.limits
+  local soft, hard = sys.getrlimit "nofile"
+  local raised = soft >= 0 and CONTROL_FD + ready.registers + SPARE_FDS > soft
+  if raised or wanted and wanted.nofile then
+    section:close_range(3, CONTROL_FD - 1)
+    section:close_range(CONTROL_FD + 1, LAST_FD)
+  end
+  if raised then section:setrlimit("nofile", soft, hard) end
+  limits.record(section, wanted)
 end
 
 --- The last operations, in the payload's process.
@@ -56,13 +69,7 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
-  if ready.registers > MANY_REGISTERS then section:setrlimit("nofile", sys.getrlimit "nofile") end
-  if recipe.limits and recipe.limits.nofile then
-    -- Few open files may be allowed from here on: what the exec would close goes now, but for the way to report.
-    section:close_range(3, CONTROL_FD - 1)
-    section:close_range(CONTROL_FD + 1, LAST_FD)
-  end
-  limits.record(section, recipe.limits)
+  record_limits(section, ready)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)

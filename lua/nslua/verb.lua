@@ -3,7 +3,7 @@
 -- A verb is a row: `parameters` and `options` (types of nslua.check), `summary` (its words in errors and
 -- explain), `doc`, and one of: `mount` (records the making of a detached mount, which is then attached at
 -- the target; `after` may follow), `record` (records what it does in the tree), or `expand` (gives other
--- entries). `own` says whether the mount is a file system of ours, in which things may be created; `needs`
+-- entries). `own` says whether things may be created in it ("bare" or "layered", see plan:place); `needs`
 -- a namespace that has to be new; `bind` that it shares what the host has at `source`; `repeats` that it acts
 -- on what another entry has put at the same target; `sealed` that it becomes read-only at the end where it is
 -- the root; `flags` are words for explain.

@@ -27,7 +27,8 @@ rows.ro = {
 rows.rw = {
   parameters = parameters, options = bind_options, summary = summary, flags = "rw", bind = true,
   doc = "The same, writable. For root, what its owner owns belongs to the sandbox's user inside, and what is made "
-    .. "there to that owner; so the payload can make no set-user-id or set-group-id file anywhere.",
+    .. "there to that owner; so the payload can make no set-user-id or set-group-id file anywhere. But the content of one that "
+    .. "is there already it can change, as its owner can.",
   mount = function(e, plan) return tree.clone(e, plan, {}) end,
 }
 
@@ -54,7 +55,7 @@ rows.image = {
   },
   summary = function(e) return "image " .. e:source_words() end, target = "/", bind = true,
   flags = function(e) return e.options.upper and "overlay" or "ro" end,
-  own = function(e) return e.options.upper ~= nil end,
+  own = function(e) return e.options.upper and "layered" end,
   doc = "A directory as the root, read-only; with `upper = \"tmp\"` under a throw-away overlay: what is written stays in "
     .. "memory and is gone with the sandbox.",
   mount = function(e, plan)

@@ -23,7 +23,7 @@ rows.tmpfs = {
   options = verb.options {
     size = check.size, inodes = check.count, mode = check.mode, exec = check.boolean, uid = check.id, gid = check.id,
   },
-  summary = function(e) return "tmpfs on " .. e.target end, own = function() return true end, sealed = true, flags = "rw",
+  summary = function(e) return "tmpfs on " .. e.target end, own = function() return "bare" end, sealed = true, flags = "rw",
   doc = "An empty file system in memory, of at most `size` (default 256M) and `inodes` (65536).",
   mount = function(e, plan)
     verb.check_owner(e, plan)
@@ -109,9 +109,9 @@ local DEV_LINKS <const> = {
 --- becomes read-only at the end.
 local function make_directory(e, plan)
   local _, _, own = plan:resolve(e.target, e.options)
-  if own then return plan:add(verb.inner_dir(e.target)) end
+  if own == "bare" then return plan:add(verb.inner_dir(e.target)) end
   local mount = record_tmpfs(plan, { exec = false })
-  plan:place(mount, e.target, e.options, true)
+  plan:place(mount, e.target, e.options, "bare")
   plan:seal(mount)
 end
 

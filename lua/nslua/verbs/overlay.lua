@@ -1,6 +1,7 @@
 --- The verb overlay: layers of the host, and what is written in a directory of its own or in memory.
 local check = require "nslua.check"
 local entry = require "nslua.entry"
+local sys = require "nslua.sys"
 local tree = require "nslua.verbs.tree"
 local verb = require "nslua.verb"
 
@@ -19,6 +20,35 @@ local function common_parent(upper, work)
   return parent == "" and "/" or parent, upper:sub(#parent + 2), work:sub(#parent + 2)
 end
 
+--- Whether a user who does not own it can get to a directory.
+local function is_reachable(path)
+  local at = "/"
+  for component in (path .. "/"):gmatch "([^/]*)/" do
+    at = at .. (at == "/" and "" or "/") .. component
+    local status = sys.stat(at)
+    if not status or status.mode & 1 == 0 then return false end
+  end
+  return true
+end
+
+--- What the kernel would not tell apart.
+local function check_upper(e, plan, parent, upper, work)
+  local devices = {}
+  for i, path in ipairs { upper, work, parent } do
+    local status = sys.stat(path)
+    if not status then return plan:refuse(e, "the directory %s does not exist", path) end
+    devices[i] = status.device
+  end
+  if devices[1] ~= devices[2] or devices[1] ~= devices[3] then
+    plan:refuse(e, "upper and work have to be on one file system, and so has the directory above both, %s", parent)
+  end
+  local idmapped = plan.identity.privileged and plan.identity.new and e.options.idmap ~= false
+  if idmapped and is_reachable(upper) then
+    plan:refuse(e, "%s is written with its owner's rights, also to set-user-id files of a lower layer: others must not get "
+      .. "there (chmod o-x it or a directory above), or { idmap = false }", upper)
+  end
+end
+
 --- Records the writable layer: names of the upper and the work directory.
 local function record_upper(e, plan, upper, work)
   if not upper then return nil, nil end
@@ -32,9 +62,13 @@ local function record_upper(e, plan, upper, work)
     return name .. "/upper", name .. "/work"
   end
   local parent, upper_name, work_name = common_parent(upper, work)
-  -- What is written belongs to the owner of the upper directory.
-  local shared = entry.make(e.verb, { source = parent, at = e.at, options = { idmap = e.options.idmap } })
-  shared.owner = upper
+  check_upper(e, plan, parent, upper, work)
+  -- What is written belongs to the owner of the upper directory. An ordinary user cannot clone it without what is
+  -- mounted below, root need not.
+  local shared = entry.make(e.verb, {
+    source = parent, owner = upper, at = e.at,
+    options = { idmap = e.options.idmap, recursive = not plan.identity.privileged },
+  })
   local name = plan:layer(tree.clone(shared, plan, {}))
   return name .. "/" .. upper_name, name .. "/" .. work_name
 end
@@ -54,9 +88,7 @@ function M.record(e, plan, lower, upper, work)
   end
   local upper_name, work_name = record_upper(e, plan, upper, work)
   local attributes = tree.attributes({ exec = e.options.exec, suid = e.options.suid, dev = e.options.dev }, not upper)
-  local mount, problem = plan:overlay(names, upper_name, work_name, attributes)
-  if not mount then verb.mistake(e, "%s", problem) end
-  return mount
+  return plan:overlay(e, names, upper_name, work_name, attributes)
 end
 
 -- -- the verb --
@@ -92,9 +124,11 @@ local function parts(value)
 end
 
 --- The entries of the lower directories: with the overlay's own line and options.
-local function lower_entries(e)
+local function lower_entries(e, plan)
   local list = {}
   for i, source in ipairs(e.layers.lower) do
+    local status = type(source) == "string" and sys.stat(source)
+    if status and status.type ~= "directory" then plan:refuse(e, "the layer %s is a %s, not a directory", source, status.type) end
     list[i] = entry.make(e.verb, { source = source, target = e.target, at = e.at, options = e.options })
   end
   return list
@@ -108,12 +142,12 @@ verb.rows.overlay = {
   },
   summary = function(e) return "overlay on " .. e.target end,
   flags = function(e) return e.layers.upper and "rw" or "ro" end,
-  own = function(e) return e.layers.upper == "tmp" end,
+  own = function(e) return e.layers.upper == "tmp" and "layered" end,
   doc = "Directories `lower = { … }` as one, the first uppermost. What is written goes to `upper`, a directory beside which "
     .. "`work` is an empty one on the same file system; or with `upper = \"tmp\"` into memory, gone with the sandbox; without "
     .. "`upper` it is read-only. The target is / when it is not said. In memory, directories of the lower layers can be "
     .. "removed since Linux 6.6, whose tmpfs can remember that.",
-  mount = function(e, plan) return M.record(e, plan, lower_entries(e), e.layers.upper, e.layers.work) end,
+  mount = function(e, plan) return M.record(e, plan, lower_entries(e, plan), e.layers.upper, e.layers.work) end,
 }
 
 return M

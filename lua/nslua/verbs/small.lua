@@ -6,10 +6,10 @@ local verb = require "nslua.verb"
 local rows = verb.rows
 
 --- What is at a path gets the owner that the options name.
-local function record_owner(e, plan, root, path)
+local function record_owner(e, plan, section, root, path)
   local uid, gid = e.options.uid, e.options.gid
   verb.check_owner(e, plan)
-  if uid or gid then plan.tree:chown(root, path, uid or -1, gid or -1) end
+  if uid or gid then section:chown(root, path, uid or -1, gid or -1) end
 end
 
 -- -- file --
@@ -41,12 +41,14 @@ rows.file = {
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     local mode, writable, text = e.options.mode or 292, e.options.writable, text_of(e)
-    if own and not writable then
+    if own == "bare" and not writable then
       plan.tree:write_file(plan.root, path, text, mode, parents)
+      record_owner(e, plan, plan.tree, plan.root, path)
     else
-      plan:place(plan:stored_file(text, mode, writable), e.target, e.options)
+      local file, name = plan:stored_file(text, mode, writable)
+      record_owner(e, plan, plan.mounts, plan.stored, name)
+      plan:place(file, e.target, e.options)
     end
-    record_owner(e, plan, plan.root, path)
   end,
 }
 
@@ -64,12 +66,12 @@ rows.dir = {
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     verb.check_may_make(e, own)
-    plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents)
-    record_owner(e, plan, plan.root, path)
+    plan.tree:directory(plan.root, path, e.options.mode, parents)
+    record_owner(e, plan, plan.tree, plan.root, path)
     if not e.options.writable then return end
     local clone = plan.tree:open_tree(plan.tree:open(plan.root, path, "path"), nil, "clone")
     if e.options.exec == false then plan.tree:mount_setattr(clone, nil, "noexec") end
-    plan:place(clone, e.target, e.options, true)
+    plan:place(clone, e.target, e.options, own)
   end,
 }
 
@@ -135,7 +137,10 @@ rows.remount = {
     local set, clear = changes(options)
     local path, _, own = plan:resolve(e.target)
     local recursive = e.options.recursive ~= false and "recursive" or nil
-    if plan.mounted[path] ~= nil then
+    if path == "/" then
+      -- Not before the old root is gone, which still lies below it.
+      plan.late[#plan.late + 1] = function(seals) seals:mount_setattr(plan.root, nil, set, clear, nil, recursive) end
+    elseif plan.mounted[path] ~= nil then
       local at = plan.tree:open(plan.root, path, "path")
       plan.tree:mount_setattr(at, nil, set, clear, nil, recursive)
     else
