@@ -96,6 +96,37 @@ describe("the options of fs.ro and fs.rw", function()
     assert.matches("Permission denied", (inside.sh(with(fs.ro(at "tree", "/x", { suid = true })), "echo x > /x/null")))
   end)
 
+  it("let root's payload give no file capabilities, with none or all of its own, and no filter of the recipe's", function()
+    if not probe.is_root then return pending "what an ordinary user's payload makes is that user's" end
+    for _, recipe in ipairs { {}, { seccomp = false }, { user = "root", caps = "all", seccomp = false } } do
+      recipe.fs = { fs.os(), fs.rw(at "tree", "/x") }
+      local seen = inside.sh(sandbox(recipe), "cp /usr/bin/cat /x/cat; setcap cap_dac_override+ep /x/cat; unshare -Ur setcap cap_dac_override+ep /x/cat")
+      assert.equal("", outside "getcap tree/cat", seen)
+      assert.truthy(sys.stat(at "tree/cat"))
+      outside "rm tree/cat"
+    end
+  end)
+
+  it("let root's payload make no set-user-id file where an idmapped fs.ro is made writable", function()
+    if not probe.is_root then return pending "only root maps ids" end
+    local box = with(fs.ro(at "tree", "/x", { idmap = true }), fs.remount("/x", { ro = false }))
+    local seen, result = inside.sh(box, "cp /bin/dash /x/p && chmod 4755 /x/p")
+    assert.matches("Operation not permitted", seen)
+    assert.equal("refused", result.enforced.setid_files)
+    assert.equal("755\n", outside "stat -c %a tree/p")
+  end)
+
+  it("give away nothing of the host's that is there already", function()
+    outside "mkdir tree/there && chmod 711 tree/there && touch tree/plain"
+    assert.matches("belongs to who makes it", inside.mistake(inside.run,
+      with(fs.rw(at "tree", "/x"), fs.dir("/x/there", { create = true, uid = own_id() })), { "true" }))
+    local result, message = inside.run(with(fs.rw(at "tree", "/x"), fs.dir("/x/plain", { create = true })), { "true" })
+    assert.is_nil(result)
+    assert.matches("/x/plain.*ENOTDIR", message)
+    assert.is_true(inside.run(with(fs.rw(at "tree", "/x"), fs.dir("/x/there", { create = true, mode = 511 })), { "true" }).ok)
+    assert.equal("711\n", outside "stat -c %a tree/there")
+  end)
+
   it("let root's payload write a set-user-id file of root's, which is none then", function()
     if not probe.is_root then return pending "what an ordinary user shares is that user's" end
     outside "cp /usr/bin/id tree/id && chmod 4755 tree/id"
@@ -105,15 +136,16 @@ describe("the options of fs.ro and fs.rw", function()
 
   it("suid lets set-user-id bits count, with no_new_privs = false", function()
     if not probe.is_root then return pending "an ordinary user makes no other's set-user-id programs" end
-    outside "cp /usr/bin/id tree/id && chmod 4755 tree/id"
+    outside "cp /usr/bin/id tree/id && chown 200007:200007 tree/id && chmod 4755 tree/id"
     local function seen(suid, no_new_privs)
-      local maps = { uid_map = { { 0, 7, 1 } }, gid_map = { { 0, 7, 1 } } }
-      local box = sandbox { fs = { fs.os(), fs.ro(at "tree", "/x", { suid = suid, idmap = maps }) }, user = MANY_IDS, no_new_privs = no_new_privs }
+      local box = sandbox { fs = { fs.os(), fs.ro(at "tree", "/x", { suid = suid }) }, user = MANY_IDS, no_new_privs = no_new_privs }
       return (inside.sh(box, "/x/id -u"))
     end
     assert.equal("7\n", seen(true, false))
     assert.equal("5\n", seen(false, false))
     assert.equal("5\n", seen(true, true))
+    local box = with(fs.rw(at "tree", "/x")):with { no_new_privs = false }
+    assert.matches("no_new_privs = false does not go with a tree whose ids are mapped", inside.mistake(inside.run, box, { "true" }))
   end)
 
   it("that do not exist are mistakes, with what was meant", function()

@@ -87,6 +87,18 @@ describe("lint", function()
     assert.matches("mask /usr/bin/id: the payload holds sys_admin", said({ fs.os(), fs.mask "/usr/bin/id" }, { caps = { "sys_admin" } }))
   end)
 
+  it("finds layers and trees in which root's payload could read what only root may", function()
+    local text = said { fs.os(), fs.overlay({ lower = { "/etc" }, upper = "tmp" }, "/x"), fs.rw("/var", "/y"), fs.rw("/root", "/z", { idmap = false }) }
+    if not probe.is_root then return assert.equal("", text) end
+    assert.matches("overlay on /x: the payload can read all that root can in /etc", text)
+    assert.matches("bind /var on /y: the payload can read all that root can in /var", text)
+    assert.not_matches("in /root", text)
+  end)
+
+  it("finds a read-only tree that what comes later is not read-only in", function()
+    assert.matches("what is mounted there later comes as the host mounts it", said { fs.os(), fs.ro("/usr", "/u", { propagation = "slave" }) })
+  end)
+
   it("escapes what a path brings", function()
     assert.not_matches("\27", said { fs.ro("/no/\27[31m", "/here") })
   end)

@@ -280,6 +280,46 @@ describe("fs.overlay", function()
     end)
   end)
 
+  describe("with links and odd names for upper and work", function()
+    local function failure(layers)
+      local box = with(fs.overlay(layers, "/o"))
+      local result, message = inside.run(box, { "sh", "-c", "echo pwned > /o/pwned" })
+      assert.is_nil(result)
+      return message
+    end
+
+    before_each(function() outside "mkdir -p secret/work victim && chmod 700 secret victim && echo keep > secret/work/file" end)
+    after_each(function() assert.equal("keep\n", outside "cat secret/work/file; ls -A victim") end)
+
+    it("follows no link of the tree, absolute or relative", function()
+      for _, link in ipairs { at "secret", "secret" } do
+        outside("ln -sfn " .. link .. " link")
+        local message = failure { lower = { at "low" }, upper = at "upper", work = at "link" }
+        assert.truthy(message:find "ELOOP" or message:find "work has to be empty", message)
+      end
+      for _, link in ipairs { at "victim", "victim" } do
+        outside("ln -sfn " .. link .. " link")
+        assert.matches("ELOOP.*upper or work is a symbolic link", failure { lower = { at "low" }, upper = at "link", work = at "work" })
+      end
+    end)
+
+    it("takes no work directory with anything of anybody's in work/work", function()
+      assert.matches("work has to be empty, and there is .*/secret/work", failure { lower = { at "low" }, upper = at "upper", work = at "secret" })
+    end)
+
+    it("has no backslashes, which would become other names", function()
+      for _, name in ipairs { "up\\\\per", ".\\\\./victim" } do
+        assert.matches("without backslashes", inside.mistake(with, fs.overlay({ lower = { at "low" }, upper = at(name), work = at "work" }, "/o")))
+      end
+    end)
+
+    it("is an error when the kernel could use it for reading only", function()
+      if not probe.is_root then return pending "an ordinary user's work directory cannot be another's" end
+      outside "chown nobody upper && chmod 755 . && chmod 700 work"
+      assert.matches("EROFS", failure { lower = { at "low" }, upper = at "upper", work = at "work" })
+    end)
+  end)
+
   describe("of what belongs to others", function()
     it("shows and keeps the ids when root says idmap = false, or an ordinary user says nothing", function()
       local box = with(fs.overlay({ lower = { "/etc" }, upper = "tmp" }, "/o", { idmap = false }))

@@ -1,7 +1,8 @@
 /*
- * A system call filter with one purpose: no set-user-id or set-group-id file is made. Root's writable
+ * A system call filter with one purpose: no set-user-id or set-group-id file is made, and none with
+ * capabilities (an extended attribute, and as such behind a pointer: so none is set at all). Root's
  * binds are idmapped, so what the payload makes there belongs to the owner of the tree, who may be
- * root; a program with these bits would give any other user of the host that owner's rights.
+ * root; a program with these would give any other user of the host that owner's rights.
  */
 #include "kernel.h"
 #include "syscall.h"
@@ -21,6 +22,9 @@
 enum { SETID_BITS = 06000, X32_BIT = 0x40000000, CREATING = O_CREAT | __O_TMPFILE };
 #ifndef __NR_fchmodat2
 #define __NR_fchmodat2 452
+#endif
+#ifndef __NR_setxattrat
+#define __NR_setxattrat 463
 #endif
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
@@ -43,6 +47,7 @@ enum { SETID_BITS = 06000, X32_BIT = 0x40000000, CREATING = O_CREAT | __O_TMPFIL
       LOAD_ARGUMENT((n) + 1), UNLESS_ANY_SKIP(SETID_BITS, 1), REFUSE(EPERM),                       \
       RETURN(SECCOMP_RET_ALLOW)
 #define ABSENT_CALL(name) UNLESS_EQUAL_SKIP(__NR_##name, 1), REFUSE(ENOSYS)
+#define ATTRIBUTE_CALL(name) UNLESS_EQUAL_SKIP(__NR_##name, 1), REFUSE(EOPNOTSUPP)
 
 static const struct sock_filter no_setid_files[] = {
   LOAD(arch),
@@ -62,6 +67,10 @@ static const struct sock_filter no_setid_files[] = {
   MODE_CALL(fchmodat2, 2),
   MODE_CALL(mknodat, 2),
   OPEN_CALL(openat, 2),
+  ATTRIBUTE_CALL(setxattr),
+  ATTRIBUTE_CALL(lsetxattr),
+  ATTRIBUTE_CALL(fsetxattr),
+  ATTRIBUTE_CALL(setxattrat),
   ABSENT_CALL(openat2),        /* its mode is behind a pointer */
   ABSENT_CALL(io_uring_setup), /* and can open files */
   RETURN(SECCOMP_RET_ALLOW),
@@ -80,7 +89,7 @@ static long install(const void *filter, size_t size) {
     @see seccomp(2) */
 long kernel_seccomp(struct call *call) { return install(ARG_STR(0), ARG_SIZE(0)); }
 
-/** No file with a set-id bit can be made from here on. Needs no_new_privs. @see seccomp(2) */
+/** No file with a set-id bit or capabilities can be made from here on. Needs no_new_privs. @see seccomp(2) */
 long kernel_refuse_setid_files(struct call *call) {
   (void)call;
   return install(no_setid_files, sizeof no_setid_files);

@@ -49,8 +49,8 @@ long kernel_mount_setattr(struct call *call) {
                  sizeof attributes);
 }
 
-/** Fails with EPERM unless the mount really has these of ro, nosuid, nodev and noexec.
-    @see statfs(2) */
+/** Fails with EPERM unless the mount really has these of ro, nosuid, nodev and noexec, and with EROFS
+    when it has one of those that it is to be without. @see statfs(2) */
 long kernel_expect_mount(struct call *call) {
   /* ST_RDONLY and its like have the values of their MOUNT_ATTR_ counterparts. */
   const long shown = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
@@ -58,6 +58,7 @@ long kernel_expect_mount(struct call *call) {
   long r = SYSCALL(fstatfs, ARG_FD(0), &fs);
   if (r < 0) return r;
   long wanted = ARG_INT(1) & shown;
+  if (fs.f_flags & ARG_INT(2) & shown) return -EROFS;
   return (fs.f_flags & wanted) == wanted ? 0 : -EPERM;
 }
 

@@ -122,7 +122,7 @@ static int clear_numbers(struct spawn *spawn, int *image, int *copies, size_t *c
     int *fd = i < spawn->fd_count ? &spawn->fds[i] : image;
     if (*fd < FIRST_FD || *fd > end) continue;
     int copy = fcntl(*fd, F_DUPFD_CLOEXEC, end + 1);
-    if (copy < 0) return errno;
+    if (copy < 0) return errno == EINVAL ? EMFILE : errno; /* the limit lies below these numbers */
     copies[(*copied)++] = *fd = copy;
   }
   return 0;

@@ -246,7 +246,10 @@ local function compile(recipe, new, joined, at)
   ok, err = record_setup(plan, recipe, joined)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
-  if plan.refusal then return nil, plan.refusal end
+  if plan.writes_as_owner and recipe.no_new_privs == false then
+    return nil, Error.misuse { { at = at, message = "no_new_privs = false does not go with a tree whose ids are mapped (root's "
+      .. "fs.rw, or idmap): what keeps set-user-id files from being made there needs it; say { idmap = false }" } }
+  end
   record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
   record_drop(plan, recipe, capabilities)
@@ -260,7 +263,7 @@ local function compile(recipe, new, joined, at)
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    filter = filter_of(recipe, capabilities),
+    refusal = plan.refusal, filter = filter_of(recipe, capabilities),
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,

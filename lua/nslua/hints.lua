@@ -99,7 +99,7 @@ local H = {
         .. "(root's default) need Linux 5.19, or { idmap = false }"
     end,
     ENOENT = "upper or work does not exist",
-    ELOOP = "a layer is used twice, or lies in another one",
+    ELOOP = "a layer is used twice, or lies in another one; or upper or work is a symbolic link",
     EBUSY = "upper or work is in use by another overlay",
   },
   reopen = {
@@ -112,6 +112,9 @@ local H = {
   },
   symlink = { EEXIST = "something has that name already, and a link cannot be laid over it" },
   directory = { ENOTDIR = "something else has that name already", ELOOP = "a symbolic link has that name already" },
+  expect_mount = {
+    EROFS = "the kernel can use upper or work only for reading: both must belong to the sandbox's user, or who it stands for",
+  },
   setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {

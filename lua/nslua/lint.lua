@@ -165,6 +165,19 @@ function checks.memory(item, _, ready, warn)
   end
 end
 
+-- Where files lie that only root is to read.
+local SECRET <const> = { ["/"] = true, ["/etc"] = true, ["/root"] = true, ["/var"] = true, ["/home"] = true }
+
+function checks.secrets(item, _, ready, warn)
+  local writable = item.verb.name == "rw" or item.options.upper or item.layers and item.layers.upper
+  if not writable or item.options.idmap == false or not (ready.identity.privileged and ready.identity.new) then return end
+  for _, source in ipairs(item.layers and item.layers.lower or { item.source }) do
+    if SECRET[source] then
+      warn(item, "the payload can read all that root can in %s: name less of it, or say { idmap = false }", source)
+    end
+  end
+end
+
 function checks.propagation(item, _, _, warn)
   if item.options.propagation == "slave" and (item.verb.name == "ro" or item.verb.name == "image") then
     warn(item, "what is mounted there later comes as the host mounts it: not read-only, unless it is so there")
@@ -180,7 +193,7 @@ function checks.unmount(item, _, ready, warn)
 end
 
 local ORDER <const> = {
-  "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "propagation", "unmount",
+  "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "secrets", "propagation", "unmount",
 }
 
 -- -- the whole --

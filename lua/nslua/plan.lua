@@ -41,6 +41,7 @@ function Plan.new(fields)
   self.depth = 0      -- of verbs in verbs
   self.proc_files = {} -- register number -> name in /proc/self
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
+  self.writes_as_owner = false -- whether the payload could make a file that belongs to somebody else
   self.late = {}      -- functions of the section `seals`, called when the old root is gone
   self.needed = 0     -- capabilities that the stage keeps for it, as a mask
   return self
@@ -54,7 +55,7 @@ function Plan:owner(owner)
   self.note = note
 end
 
---- Notes that the world, not the recipe, keeps an entry from being what it says: compiling ends with this error.
+--- Notes that the world, not the recipe, keeps an entry from being what it says: a run ends with this error.
 function Plan:refuse(item, reason, ...)
   self.refusal = self.refusal or Error.new { step = tostring(item), at = item.at, reason = reason:format(...) }
 end
@@ -271,7 +272,9 @@ end
 --- A register of a user namespace for an idmapped mount.
 -- @tparam string uid_map lines "on-disk outside count"
 -- @tparam string gid_map
-function Plan:idmap(uid_map, gid_map)
+-- @param hidden the payload never gets at the mount itself
+function Plan:idmap(uid_map, gid_map, hidden)
+  if not hidden then self.writes_as_owner = true end
   local key = uid_map .. "/" .. gid_map
   local known = self.idmaps[key]
   if not known then
@@ -313,7 +316,7 @@ function Plan:overlay(item, lower, upper, work, attributes)
   if self.new.user then parameters[#parameters + 1] = { "userxattr" } end
   self.mounts:fchdir(store(self))
   local mount = self:filesystem("overlay", parameters, attributes)
-  self.mounts:expect_mount(mount, attributes)
+  self.mounts:expect_mount(mount, attributes, upper and "ro" or nil)
   return mount
 end
 

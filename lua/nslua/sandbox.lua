@@ -170,6 +170,7 @@ local function compiled(box)
       if err.problems then error(err, 0) end
       return nil, err
     end
+    if result.refusal then return result end -- the world may be another one the next time
     own.compiled = result
   end
   return own.compiled

@@ -210,6 +210,7 @@ local M = {}
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline)
+  if ready.refusal then return nil, ready.refusal end
   local payload = payload_of(ready, options, argv)
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end

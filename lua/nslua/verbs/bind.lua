@@ -57,9 +57,9 @@ rows.image = {
   flags = function(e) return e.options.upper and "overlay" or "ro" end,
   own = function(e) return e.options.upper and "layered" end,
   doc = "A directory as the root, read-only; with `upper = \"tmp\"` under a throw-away overlay: what is written stays in "
-    .. "memory and is gone with the sandbox.",
+    .. "memory and is gone with the sandbox. As with `rw`, root's payload can then read what only the owner of it may.",
   mount = function(e, plan)
-    if e.options.upper then return overlay.record(e, plan, { e }) end
+    if e.options.upper then return overlay.record(e, plan, { e.options.from_fd or e.source }, e.options.upper) end
     return tree.clone(e, plan, { read_only = true })
   end,
 }

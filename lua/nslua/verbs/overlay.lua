@@ -20,6 +20,8 @@ local function common_parent(upper, work)
   return parent == "" and "/" or parent, upper:sub(#parent + 2), work:sub(#parent + 2)
 end
 
+local LONGEST <const> = 240 -- of a name that fsconfig(2) takes, besides the layer's own
+
 --- Whether a user who does not own it can get to a directory.
 local function is_reachable(path)
   local at = "/"
@@ -42,6 +44,14 @@ local function check_upper(e, plan, parent, upper, work)
   if devices[1] ~= devices[2] or devices[1] ~= devices[3] then
     plan:refuse(e, "upper and work have to be on one file system, and so has the directory above both, %s", parent)
   end
+  if #upper - #parent > LONGEST or #work - #parent > LONGEST then
+    plan:refuse(e, "upper and work are too far below %s, the directory above both", parent)
+  end
+  -- The kernel empties it. What an overlay has left there has no permissions at all.
+  local left = sys.lstat(work .. "/work")
+  if left and (left.type ~= "directory" or left.mode ~= 0) then
+    plan:refuse(e, "work has to be empty, and there is %s/work", work)
+  end
   local idmapped = plan.identity.privileged and plan.identity.new and e.options.idmap ~= false
   if idmapped and is_reachable(upper) then
     plan:refuse(e, "%s is written with its owner's rights, also to set-user-id files of a lower layer: others must not get "
@@ -63,28 +73,41 @@ local function record_upper(e, plan, upper, work)
   end
   local parent, upper_name, work_name = common_parent(upper, work)
   check_upper(e, plan, parent, upper, work)
-  -- What is written belongs to the owner of the upper directory. An ordinary user cannot clone it without what is
-  -- mounted below, root need not.
+  -- What is written belongs to the owner of the upper directory. The kernel looks both up by name: no link of the
+  -- tree may lead it elsewhere.
   local shared = entry.make(e.verb, {
     source = parent, owner = upper, at = e.at,
-    options = { idmap = e.options.idmap, recursive = not plan.identity.privileged },
+    options = { idmap = e.options.idmap, recursive = not plan.identity.privileged, nosymfollow = true },
   })
   local name = plan:layer(tree.clone(shared, plan, {}))
   return name .. "/" .. upper_name, name .. "/" .. work_name
 end
 
---- Records an overlay.
+--- The entries of the lower directories: with the overlay's own line and options.
+local function layer_entries(e, plan, lower)
+  local list = {}
+  for i, source in ipairs(lower) do
+    local status = type(source) == "string" and sys.stat(source)
+    if status and status.type ~= "directory" then plan:refuse(e, "the layer %s is a %s, not a directory", source, status.type) end
+    local options = {}
+    for name, value in pairs(e.options) do options[name] = value end
+    list[i] = entry.make(e.verb, { source = source, target = e.target, at = e.at, options = options })
+  end
+  return list
+end
+
+--- Records an overlay. What is mounted below a layer is not seen in it: root, who may, clones layers without.
 -- @tparam entry e its options are those of the mount
 -- @tparam nslua.plan plan
--- @tparam table lower entries of sources, the uppermost first
+-- @tparam table lower sources, the uppermost first
 -- @tparam[opt] string upper a directory, or "tmp"
 -- @tparam[opt] string work
 function M.record(e, plan, lower, upper, work)
-  upper = upper or e.options.upper
-  if #lower == 1 and not upper then return tree.clone(lower[1], plan, { read_only = true }) end
+  if #lower == 1 and not upper then return tree.clone(layer_entries(e, plan, lower)[1], plan, { read_only = true }) end
   local names = {}
-  for i, layer in ipairs(lower) do
-    names[i] = plan:layer(tree.clone(layer, plan, { read_only = true, layer = upper ~= nil }))
+  for i, layer in ipairs(layer_entries(e, plan, lower)) do
+    if plan.identity.privileged then layer.options.recursive = false end
+    names[i] = plan:layer(tree.clone(layer, plan, { read_only = true, layer = true, writable = upper ~= nil }))
   end
   local upper_name, work_name = record_upper(e, plan, upper, work)
   local attributes = tree.attributes({ exec = e.options.exec, suid = e.options.suid, dev = e.options.dev }, not upper)
@@ -96,8 +119,8 @@ end
 local function absolute(value)
   local path, problem = check.source(value)
   if not path then return nil, problem end
-  if path:sub(1, 1) ~= "/" or path:find "/%.%.?/" or path:find "/%.%.?$" then
-    return nil, "an absolute path without '.' and '..'"
+  if path:sub(1, 1) ~= "/" or path:find "/%.%.?/" or path:find "/%.%.?$" or path:find("\\", 1, true) then
+    return nil, "an absolute path without '.' and '..', and without backslashes, which the kernel takes away"
   end
   return (path:gsub("/+", "/"):gsub("(.)/$", "%1"))
 end
@@ -123,17 +146,6 @@ local function parts(value)
   return read
 end
 
---- The entries of the lower directories: with the overlay's own line and options.
-local function lower_entries(e, plan)
-  local list = {}
-  for i, source in ipairs(e.layers.lower) do
-    local status = type(source) == "string" and sys.stat(source)
-    if status and status.type ~= "directory" then plan:refuse(e, "the layer %s is a %s, not a directory", source, status.type) end
-    list[i] = entry.make(e.verb, { source = source, target = e.target, at = e.at, options = e.options })
-  end
-  return list
-end
-
 verb.rows.overlay = {
   parameters = { { name = "layers", type = parts, table = true }, verb.target_or "/" },
   options = verb.options {
@@ -146,8 +158,9 @@ verb.rows.overlay = {
   doc = "Directories `lower = { … }` as one, the first uppermost. What is written goes to `upper`, a directory beside which "
     .. "`work` is an empty one on the same file system; or with `upper = \"tmp\"` into memory, gone with the sandbox; without "
     .. "`upper` it is read-only. The target is / when it is not said. In memory, directories of the lower layers can be "
-    .. "removed since Linux 6.6, whose tmpfs can remember that.",
-  mount = function(e, plan) return M.record(e, plan, lower_entries(e, plan), e.layers.upper, e.layers.work) end,
+    .. "removed since Linux 6.6, whose tmpfs can remember that. As with `rw`, root's payload can read in an overlay with `upper` "
+    .. "what only the owner of a layer may.",
+  mount = function(e, plan) return M.record(e, plan, e.layers.lower, e.layers.upper, e.layers.work) end,
 }
 
 return M

@@ -66,8 +66,15 @@ rows.dir = {
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     verb.check_may_make(e, own)
-    plan.tree:directory(plan.root, path, e.options.mode, parents)
-    record_owner(e, plan, plan.tree, plan.root, path)
+    if own then
+      plan.tree:directory(plan.root, path, e.options.mode, parents)
+      record_owner(e, plan, plan.tree, plan.root, path)
+    else
+      -- What the host has there already stays as it is.
+      if e.options.uid or e.options.gid then verb.mistake(e, "what is made in a tree of the host belongs to who makes it") end
+      plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents)
+      plan.tree:open(plan.root, path, { "path", "directory" })
+    end
     if not e.options.writable then return end
     local clone = plan.tree:open_tree(plan.tree:open(plan.root, path, "path"), nil, "clone")
     if e.options.exec == false then plan.tree:mount_setattr(clone, nil, "noexec") end

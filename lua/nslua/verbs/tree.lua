@@ -43,7 +43,7 @@ end
 local function idmap_of(e, plan, how)
   local wanted, identity = e.options.idmap, plan.identity
   local able = identity.privileged and identity.new
-  if wanted == nil then wanted = able and (how.layer or not how.read_only) end
+  if wanted == nil then wanted = able and (how.writable or not how.read_only) end
   if not wanted then return nil end
   if not able then
     local status = verb.status(e)
@@ -53,8 +53,7 @@ local function idmap_of(e, plan, how)
   end
   local uid_map, gid_map = maps_of(e, plan, wanted)
   if not uid_map then return nil end
-  if not how.read_only then plan.writes_as_owner = true end
-  return plan:idmap(uid_map, gid_map)
+  return plan:idmap(uid_map, gid_map, how.layer)
 end
 
 -- -- attributes --
@@ -73,6 +72,7 @@ function M.attributes(options, read_only, idmap)
   add("nodev", not options.dev)
   add("noexec", options.exec == false)
   add("idmap", idmap)
+  add("nosymfollow", options.nosymfollow)
   add(options.atime, options.atime and options.atime ~= "relatime")
   return list
 end
@@ -90,7 +90,7 @@ local RECURSIVE <const> = { "clone", "recursive" }
 --- Records a detached clone of the tree at a source, with its attributes on it and all below it at once.
 -- @tparam entry e
 -- @tparam nslua.plan plan
--- @tparam table how read_only; layer: it is a lower layer of an overlay that can be written
+-- @tparam table how read_only; layer: of an overlay, which hides it; writable: that overlay can be written
 function M.clone(e, plan, how)
   local sources, options = plan.sources, e.options
   local recursive = options.recursive ~= false
