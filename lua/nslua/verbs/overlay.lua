@@ -22,13 +22,16 @@ end
 
 local LONGEST <const> = 240 -- of a name that fsconfig(2) takes, besides the layer's own
 
---- Whether a user who does not own it can get to a directory.
+--- Whether a user who is neither root nor its owner can get to a directory: nobody can past one that is root's, or
+--- that owner's, and that neither its group nor others may enter.
 local function is_reachable(path)
+  local owner = sys.stat(path).uid
   local at = "/"
   for component in (path .. "/"):gmatch "([^/]*)/" do
     at = at .. (at == "/" and "" or "/") .. component
     local status = sys.stat(at)
-    if not status or status.mode & 1 == 0 then return false end
+    local private = status.mode & 1 == 0 and (status.mode & 8 == 0 or status.gid == 0)
+    if private and (status.uid == 0 or status.uid == owner) then return false end
   end
   return true
 end
