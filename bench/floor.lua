@@ -26,11 +26,14 @@ local function capture()
   end
   function sys.execute(operations, ...)
     sources = operations
-    return execute(operations, ...)
+    local result, skipped = execute(operations, ...)
+    for register in pairs(result) do opened[#opened + 1] = register end
+    return result, skipped
   end
   assert(nslua.sandbox {}:run { "/bin/true" }):check()
   sys.spawn, sys.execute = spawn, execute
-  return request, sources or ""
+  table.sort(opened)
+  return request, sources or "", opened
 end
 
 -- -- values as C --
@@ -119,7 +122,7 @@ local function define(name, format, value) print(("#define %s " .. format):forma
 
 local function map(text) return text and quote(text) or "0" end
 
-local request, sources = capture()
+local request, sources, opened = capture()
 local flags = 0
 for _, kind in ipairs(request.namespaces) do flags = flags | CLONE_FLAGS[kind] end
 define("REGISTERS", "%d", request.registers)
@@ -130,7 +133,7 @@ define("UID_MAP", "%s", map(request.uid_map))
 define("GID_MAP", "%s", map(request.gid_map))
 define("PLAN_SIZE", "%d", HEADER_SIZE + (request.registers * 4 + 7) // 8 * 8 + #request.operations)
 
-local source_texts, _, opened = statements(sources)
+local source_texts = statements(sources)
 local texts, decoded = statements(request.operations)
 local fork = position_of(decoded, "fork")
 

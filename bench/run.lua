@@ -98,6 +98,10 @@ local function start()
     measure.commands(OUT .. "/alternate", 10, 100, NSLUA .. " -e ''", "lua5.4 -e ''"))
 end
 
+local function filter()
+  row("the default filter, against none", 1.10, measure.rounds(10, 30, LOOP, LOOP .. " 0 unfiltered"))
+end
+
 local function binds()
   local ours, floor = ("%s %s/binds.lua %%d 3 %s"):format(NSLUA, directory, OUT), ("%s/binds %%d 3 %s"):format(OUT, OUT)
   row("one of 2,000 binds, against the floor", 1.30, measure.slopes(5, { ours, 100, 2000 }, { floor, 100, 2000 }))
@@ -130,6 +134,7 @@ attempt("Go's exec.Cmd", go)
 attempt("nslua run, against bwrap", against_bwrap)
 attempt("nslua run, against unshare", against_unshare)
 attempt("nslua -e '', against lua5.4", start)
+attempt("filter", filter)
 attempt("binds", binds)
 attempt("compiling", compiling)
 attempt("memory", memory)

@@ -306,7 +306,8 @@ int main(int argc, char **argv) {
 
   describe("that makes many", function()
     local function ipcs_and_temporaries()
-      return (probe.shell "find /dev/shm /tmp -maxdepth 1 -user $(id -u) -name '*nslua*'; cat /proc/sysvipc/*; wc -l < /proc/mounts")
+      return (probe.shell("find /dev/shm /tmp -maxdepth 1 -user $(id -u) -name '*nslua*'; "
+        .. "cat /proc/sysvipc/*; wc -l < /proc/mounts"))
     end
 
     it("in a row, nothing is left", function()
