@@ -19,6 +19,7 @@ local CLONE_FLAGS <const> = {
 local function capture()
   local spawn, execute = sys.spawn, sys.execute
   local request, sources
+  local opened = {} -- registers
   function sys.spawn(options)
     request = options
     request.operations, request.payload = options.operations .. options.payload, nil
