@@ -95,6 +95,7 @@ local function is_root(item)
   return entry.is(item) and item.verb.mount and (item.verb.target or item.target) == "/"
 end
 
+--- Records the root: the entry that is it, which is given back, or a small tmpfs.
 local function record_root(plan, list)
   for _, item in ipairs(list) do
     if is_root(item) then
@@ -104,7 +105,7 @@ local function record_root(plan, list)
       plan.sealed_root = item.verb.sealed or false
       item.depth = 0
       plan.entries[#plan.entries + 1] = item
-      return
+      return item
     end
   end
   plan:owner "root"
@@ -121,10 +122,10 @@ local function record_files(plan, recipe, at)
   end
   plan:owner "root"
   plan:seclude()
-  record_root(plan, list)
+  local root = record_root(plan, list)
   plan.mounted["/"] = plan.own_root
   for _, item in ipairs(list) do
-    if not is_root(item) then plan:add(item) end
+    if item ~= root then plan:add(item) end
   end
   plan:owner "root"
   plan:enter()
