@@ -20,8 +20,8 @@ enum { FD_NONE = -1, FD_OF_CHILD = -2 };
 
 struct spawn {
   /* what is wanted */
-  uint64_t namespaces;   /* CLONE_NEW… flags */
-  uint64_t capabilities; /* that the stage keeps across its exec, in the new user namespace */
+  uint64_t namespaces;    /* CLONE_NEW… flags */
+  uint64_t capabilities;  /* that the stage keeps across its exec, in the new user namespace */
   const char *operations; /* of the recipe, */
   size_t operations_size;
   const char *payload; /* then of the run */
