@@ -214,7 +214,7 @@ asyncio.run(f())'
       grep -c Directory /tmp/page | head -1
       kill $!
       apt-get --version | head -1 | cut -d' ' -f1
-      seq 1000 | sort -R | sort -n | tail -1; tar c /usr/share/doc/bash 2>/dev/null | gzip | wc -c | grep -c . ]])
+      seq 1000 | sort -R | sort -n | tail -1; tar c /usr/share/doc/bash 2>/dev/null | gzip | wc -c | grep -c . ]], { timeout = 120 })
     assert.is_true(result.ok, seen)
     assert.matches("^1\nthread\nchild\nloop\ncompiled\n1\n2\napt\n1000\n1\n$", seen)
   end)
