@@ -123,7 +123,9 @@ describe("fs.overlay", function()
         if kernel.at_least(6, 7) then
           assert.equal("1\n120\n120\n7260\n", (inside.sh(box, "cat /o/top; ls /o | grep -c ^f; ls /o/d | wc -l; cat /o/f* | python3 -c 'import sys; print(sum(map(int, sys.stdin)))'")))
         else
-          assert.matches("overlay_spec.lua:%d+: fs.overlay: 120 layers need Linux 6.7", inside.mistake(inside.run, box, { "true" }))
+          local result, message = inside.run(box, { "true" })
+          assert.is_nil(result)
+          assert.matches("overlay_spec.lua:%d+: overlay on /o: so many layers need Linux 6.7", message)
         end
       end
     end)
@@ -487,15 +489,21 @@ describe("the host's /usr over an empty root", function()
       fs.symlink("usr/lib64", "/lib64"), fs.ro "/etc/alternatives", fs.ro "/etc/ld.so.cache", fs.proc(), fs.dev(), fs.tmpfs "/tmp" } }
   end
 
+  --- Root maps the ids of /usr where its file system can be mapped; in a virtual machine it may be an overlay.
+  local function usual()
+    local _, message = inside.run(box(), { "true" })
+    return (message or ""):find "cannot be idmapped" and box { idmap = false } or box()
+  end
+
   it("runs apt-get, python3 and gcc, and what gcc makes", function()
-    local seen, result = inside.sh(box(), [[apt-get --version | head -1 && python3 -c 'import json, ssl; print("python")' && cd /tmp &&
+    local seen, result = inside.sh(usual(), [[apt-get --version | head -1 && python3 -c 'import json, ssl; print("python")' && cd /tmp &&
       printf '#include <stdio.h>\nint main(void) { puts("hello"); }\n' > h.c && gcc -o h h.c && ./h]])
     assert.is_true(result.ok, seen)
     assert.matches("^apt %d[^\n]*\npython\nhello\n$", seen)
   end)
 
   it("has programs of the payload's own beside the others", function()
-    local seen, result = inside.sh(box(), "printf '#!/bin/sh\\necho mine\\n' > /usr/mine && chmod 755 /usr/mine && /usr/mine && touch /new")
+    local seen, result = inside.sh(usual(), "printf '#!/bin/sh\\necho mine\\n' > /usr/mine && chmod 755 /usr/mine && /usr/mine && touch /new")
     assert.is_false(result.ok)
     assert.matches("^mine\ntouch: cannot touch '/new': Read%-only", seen)
     assert.is_nil(sys.lstat "/usr/mine")
@@ -503,6 +511,8 @@ describe("the host's /usr over an empty root", function()
 
   it("has root's payload change what is root's, inside only", function()
     if not probe.is_root then return pending "to an ordinary user what is root's stays so" end
+    local _, message = inside.run(box(), { "true" })
+    if (message or ""):find "cannot be idmapped" then return pending "this file system of /usr cannot be idmapped" end
     local before = probe.shell "stat -c '%i %s %a %Y %Z' /usr/bin/id /usr/bin"
     local seen, result = inside.sh(box(), "rm /usr/bin/id && ls /usr/bin/id; echo x >> /usr/bin/env && touch /usr/bin/new && stat -c %u /usr/bin/env /usr/bin/new")
     assert.is_true(result.ok, seen)
