@@ -53,11 +53,12 @@ static long raise_open_files(const struct spawn *spawn) {
   return SYSCALL(prlimit64, 0, RLIMIT_NOFILE, &limits, 0);
 }
 
-/* Makes the fds FIRST_FD + register, and leaves nothing else open but the image behind them. */
+/* Makes the fds FIRST_FD + register, and leaves nothing else open but the image behind them. From the last to
+   the first: none of them lies above its own new number (clear_numbers), so none is overwritten before its turn. */
 static long place_fds(const struct spawn *spawn, int image) {
   int end = FIRST_FD + (int)spawn->fd_count;
   long r = SYSCALL(dup3, image, end, O_CLOEXEC);
-  for (size_t i = 0; r >= 0 && i < spawn->fd_count; i++)
+  for (size_t i = spawn->fd_count; r >= 0 && i-- > 0;)
     if (spawn->fds[i] >= 0) r = SYSCALL(dup3, spawn->fds[i], FIRST_FD + i, 0);
   if (r >= 0) r = SYSCALL(close_range, end + 1, ~0U, 0);
   if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
@@ -114,13 +115,14 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
   for (;;) SYSCALL(exit_group, 125);
 }
 
-/* An fd among the numbers that the child is going to use could be overwritten before its turn:
-   those get out of the way first, as copies. */
+/* An fd among the numbers that the child is going to use, at or above its own, could be overwritten before its
+   turn: those get out of the way first, as copies. */
 static int clear_numbers(struct spawn *spawn, int *image, int *copies, size_t *copied) {
   int end = FIRST_FD + (int)spawn->fd_count;
   for (size_t i = 0; i <= spawn->fd_count; i++) {
     int *fd = i < spawn->fd_count ? &spawn->fds[i] : image;
-    if (*fd < FIRST_FD || *fd > end) continue;
+    int own = i < spawn->fd_count ? FIRST_FD + (int)i : FIRST_FD;
+    if (*fd < own || *fd > end) continue;
     int copy = fcntl(*fd, F_DUPFD_CLOEXEC, end + 1);
     if (copy < 0) return errno == EINVAL ? EMFILE : errno; /* the limit lies below these numbers */
     copies[(*copied)++] = *fd = copy;
