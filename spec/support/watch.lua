@@ -3,7 +3,7 @@ local probe = require "probe"
 local sys = require "nslua.sys"
 
 local M = { full = os.getenv "NSLUA_SPEC_FULL" == "1" }
-local markers = 0
+local markers, programs = 0, 0
 
 --- An argument of sleep that only one test uses; its processes are found by it.
 function M.marker()
@@ -72,7 +72,8 @@ local light <const> = sandbox { namespaces = { "user", "pid" } }
 --- Writes a host program: Lua that has nslua, sandbox, sys and the cheap sandbox `light`.
 function M.program(directory, code)
   local here = sys.getcwd()
-  local path = os.tmpname():gsub("^.*/", directory .. "/")
+  programs = programs + 1
+  local path = ("%s/program%d.lua"):format(directory, programs)
   probe.write(path, PREAMBLE:format(here, here, here, probe.build) .. code)
   return path
 end
