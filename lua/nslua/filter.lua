@@ -14,30 +14,24 @@ local function each(calls, f)
   for name in calls:gmatch "%S+" do f(name) end
 end
 
---- Groups by name, as "@mounts"; what a recipe may say instead of names.
-local function find_group(name)
-  for _, groups in ipairs { profile.allowed, profile.refused } do
-    for _, group in ipairs(groups) do
-      if "@" .. group.name:gsub(" ", "-") == name then return group end
-    end
+--- What a recipe may say instead of names: the groups of the profile, as "@mounts".
+local groups, group_names = {}, {}
+for _, part in ipairs { profile.allowed, profile.refused } do
+  for _, group in ipairs(part) do
+    local name = "@" .. group.name:gsub(" ", "-")
+    groups[name] = group
+    group_names[#group_names + 1] = name
   end
 end
 
---- All that a recipe may name besides the calls of the machine.
-function M.group_names()
-  local names = {}
-  for _, groups in ipairs { profile.allowed, profile.refused } do
-    for _, group in ipairs(groups) do names[#names + 1] = "@" .. group.name:gsub(" ", "-") end
-  end
-  return names
-end
+M.group_names = group_names
 
---- The calls that the profile knows, on whatever machine.
+--- Whether the profile knows a group or a call, on whatever machine.
 function M.knows(name)
-  if find_group(name) then return true end
-  for _, groups in ipairs { profile.allowed, profile.refused } do
-    for _, group in ipairs(groups) do
-      if (" " .. group.calls:gsub("%s+", " ") .. " "):find(" " .. name .. " ", 1, true) then return true end
+  if groups[name] then return true end
+  for _, group in pairs(groups) do
+    for call in group.calls:gmatch "%S+" do
+      if call == name then return true end
     end
   end
   for _, one in ipairs(profile.checked) do
@@ -75,7 +69,7 @@ end
 --- What a recipe allows or denies: a name, a group, or { name, argument =, values = } for some values only.
 local function change(rules, item, action, otherwise)
   local name = type(item) == "table" and item.name or item
-  local group = find_group(name)
+  local group = groups[name]
   if group then return each(group.calls, function(call) rules[call] = action end) end
   rules[name] = type(item) == "table" and {
     argument = item.argument, mask = 0xffffffff, values = item.values, action = action, otherwise = otherwise,

@@ -112,7 +112,8 @@ local function call(value)
   end
   if type(name) ~= "string" then return nil, "a system call, a group as \"@mounts\", or { name, argument =, values = }" end
   if sys.syscall_number(name) or filter.knows(name) then return result end
-  local names = table.move(filter.group_names(), 1, #filter.group_names(), #sys.syscall_names() + 1, sys.syscall_names())
+  local names = sys.syscall_names()
+  table.move(filter.group_names, 1, #filter.group_names, #names + 1, names)
   local near = check.nearest(name, names)
   return nil, "a system call or a group" .. (near and (" (did you mean '%s'?)"):format(near) or "")
 end
