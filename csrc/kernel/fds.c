@@ -33,6 +33,9 @@ long kernel_close_range(struct call *call) {
 /** @see close(2) */
 long kernel_close(struct call *call) { return SYSCALL(close, ARG_FD(0)); }
 
+/** @see fchown(2) */
+long kernel_fchown(struct call *call) { return SYSCALL(fchown, ARG_FD(0), ARG_INT(1), ARG_INT(2)); }
+
 /** Makes `number` a copy of the fd, open across execve. @see dup3(2) */
 long kernel_dup(struct call *call) {
   if (ARG_FD(0) == (int)ARG_INT(1)) return SYSCALL(fcntl, ARG_FD(0), F_SETFD, 0);

@@ -47,6 +47,9 @@ char *text_append_number(char *to, unsigned long n);
 long write_all(int fd, const char *data, size_t size);
 long write_once(int fd, const char *data, size_t size);
 
+/* The type bits of what an fd refers to, or -errno (paths.c). */
+long file_type(int fd);
+
 /* A file of /proc/PID (0: of the caller) for writing, if it really is on procfs: a map written
    elsewhere would be believed in vain, CVE-2019-16884 (ids.c). */
 long open_proc(long pid, const char *name);

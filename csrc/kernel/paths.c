@@ -36,8 +36,7 @@ static void close_unless(long fd, int kept) {
   if (fd >= 0 && (int)fd != kept) SYSCALL(close, fd);
 }
 
-/* The type bits of what an fd refers to, or -errno. */
-static long type_of(int fd) {
+long file_type(int fd) {
   struct statx st;
   long r = SYSCALL(statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st);
   return r < 0 ? r : st.stx_mode & S_IFMT;
@@ -268,7 +267,7 @@ long kernel_attach(struct call *call) {
   if (ARG_INT(3) < 0) {
     target = open_existing(call, root, ARG_STR(2));
   } else {
-    type = type_of(mount);
+    type = file_type(mount);
     if (type < 0) return type;
     if (mode < 0) mode = type == S_IFDIR ? ARG_INT(3) : 0444;
     target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3), mode);
@@ -283,7 +282,7 @@ long kernel_attach(struct call *call) {
 long kernel_mask(struct call *call) {
   long target = open_existing(call, ARG_FD(1), ARG_STR(2));
   if (target < 0) return target;
-  long r = type_of((int)target);
+  long r = file_type((int)target);
   if (r >= 0) {
     long cover = SYSCALL(open_tree, ARG_FD(0), r == S_IFDIR ? "directory" : "file",
                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);

@@ -5,12 +5,14 @@ local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
+local landlock = require "nslua.landlock"
 local names = require "nslua.names"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
+local CAP_SYS_ADMIN <const> = 1 << 21
 local SIGKILL <const> = 9
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = {
@@ -141,7 +143,7 @@ local function record_steps(plan, recipe)
 end
 
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
-local function record_drop(plan, recipe, capabilities)
+local function record_drop(plan, recipe, capabilities, ruleset)
   local steps = plan.steps_
   plan:owner "privileges"
   if plan.identity.holds then
@@ -149,6 +151,10 @@ local function record_drop(plan, recipe, capabilities)
     steps:ambient(0)
   end
   if recipe.no_new_privs ~= false then steps:no_new_privs() end
+  if ruleset then
+    plan:owner "landlock"
+    steps:landlock_restrict(ruleset)
+  end
   if plan.payload_is_init then return end
   plan:owner "reaper"
   if plan.children then steps:child_subreaper(1) end
@@ -253,7 +259,9 @@ local function compile(recipe, new, joined, at)
   end
   record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
-  record_drop(plan, recipe, capabilities)
+  local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, capabilities & CAP_SYS_ADMIN ~= 0)
+  if not restricted and ruleset then return nil, ruleset end
+  record_drop(plan, recipe, capabilities, ruleset)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
@@ -264,7 +272,7 @@ local function compile(recipe, new, joined, at)
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    refusal = plan.refusal, filter = filter_of(recipe, capabilities),
+    landlock = restricted, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, capabilities),
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,

@@ -3,6 +3,7 @@
 -- @module nslua.consistency
 local entry = require "nslua.entry"
 local schema = require "nslua.schema"
+local sys = require "nslua.sys"
 
 local function complain(problems, at, message, ...)
   problems[#problems + 1] = { at = at, message = message:format(...) }
@@ -73,6 +74,18 @@ local function complain_about_files(recipe, new, problems, at)
   end
 end
 
+--- Inside there is no directory that a relative path could begin in.
+local function complain_about_rules(recipe, new, problems, at)
+  if type(recipe.landlock) ~= "table" or not new.mount then return end
+  for _, list in ipairs { "ro", "rw", "exec" } do
+    for _, item in ipairs(recipe.landlock[list] or {}) do
+      if item.path:sub(1, 1) ~= "/" then
+        complain(problems, at, "landlock: %s must be an absolute path, inside the new mount namespace", sys.escape(item.path))
+      end
+    end
+  end
+end
+
 --- Mistakes go into `problems`.
 -- @treturn table the namespaces that are new, as a set
 -- @treturn table those that are joined: kind -> path or fd
@@ -80,6 +93,7 @@ local function check(recipe, problems, at)
   local new, joined = choose_namespaces(recipe, problems, at)
   complain_about_joins(recipe, new, joined, problems, at)
   complain_about_files(recipe, new, problems, at)
+  complain_about_rules(recipe, new, problems, at)
   if (recipe.hostname or recipe.domainname) and not new.uts then
     complain(problems, at, "hostname and domainname need a new UTS namespace")
   end

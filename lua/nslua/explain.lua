@@ -1,5 +1,6 @@
 --- A compiled recipe as a tree for people, or as JSON for machines.
 -- @module nslua.explain
+local landlock = require "nslua.landlock"
 local lint = require "nslua.lint"
 local names = require "nslua.names"
 local sys = require "nslua.sys"
@@ -31,6 +32,7 @@ local function facts_of(title, ready)
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
     seccomp = not ready.filter and "no filter" or ("%s profile, %d instructions"):format(
       type(recipe.seccomp) == "table" and "changed" or "default", #ready.filter // 8),
+    landlock = landlock.words(ready.landlock),
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
@@ -114,6 +116,7 @@ local function branches(facts)
   branch("privileges", ("capabilities: %s; no new ones: %s"):format(
     #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs)))
   branch("seccomp", facts.seccomp)
+  branch("landlock", escape(facts.landlock))
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
   if facts.limits then branch("limits", limit_words(facts.limits)) end

@@ -116,6 +116,10 @@ local H = {
     EROFS = "the kernel can use upper or work only for reading: both must belong to the sandbox's user, or who it stands for",
   },
   setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
+  landlock_restrict = {
+    EPERM = "without no_new_privs it takes sys_admin, which the caller has not; landlock = false does without",
+    E2BIG = "sixteen rulesets hold already, and the kernel takes no more; landlock = false does without another one",
+  },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
     ENOENT = function(failure)

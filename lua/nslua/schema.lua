@@ -7,6 +7,7 @@
 -- @module nslua.schema
 local check = require "nslua.check"
 local entry = require "nslua.entry"
+local landlock = require "nslua.landlock"
 local limits = require "nslua.limits"
 
 local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
@@ -182,6 +183,17 @@ local fields = {
       .. "not need. A table changes it: `allow` and `deny` are lists of names, of groups (`\"@mounts\"`) and of "
       .. "`{ name, argument = 0, values = { … } }`; `default` is what a call meets that nobody names. Capabilities in `caps` "
       .. "open the calls that need them. `false`: no filter.",
+  },
+  {
+    name = "landlock", type = landlock.type,
+    values = "\"default\" | { ro =, rw =, exec =, bind =, connect =, scope =, best_effort = } | false", default = "\"default\"",
+    doc = "What Landlock holds the payload to, where the kernel has it. By default one rule, all that is beneath the sandbox's "
+      .. "root, and both scopes, so that a directory of the host that leaked in is of no use. A table says it exactly: `ro`, "
+      .. "`exec` (read and execute) and `rw` (everything but execute) are lists of paths inside, each with all beneath it, or "
+      .. "`{ path, optional = true }`; `bind` and `connect` the TCP ports that may be used; `scope` of `\"abstract_unix\"` and "
+      .. "`\"signal\"` what is kept within the sandbox. A right that the kernel does not know is an error, or with `best_effort` "
+      .. "told in the result. It works without any namespace too. Capability sys_admin, and what it mounts, goes without the "
+      .. "default rule.",
   },
   {
     name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",

@@ -57,6 +57,7 @@ local function record_payload(ready, options, argv, cwd)
   local section = sys.plan(ready.registers)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
+  if ready.guard then section:landlock_restrict(ready.guard) end
   local filter = ready.filter
   if filter and recipe.no_new_privs == false then -- then it takes a capability that is about to go
     section:seccomp(filter)
@@ -144,6 +145,7 @@ local function enforced_of(ready, held, skipped)
     seccomp = ready.filter and {
       profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
     } or nil,
+    landlock = ready.landlock,
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end

@@ -19,7 +19,7 @@ local function pipe(kind, writing, fields)
   local moved = kind ~= "pipe"
   local reader, writer, errno = sys.pipe(moved and not writing, moved and writing)
   if not reader then return nil, Error.new { step = "pipe", errno = errno } end
-  fields.kind, fields.own = kind, true
+  fields.kind, fields.own, fields.is_pipe = kind, true, true
   fields.fd, fields.theirs = writing and writer or reader, writing and reader or writer
   return new(fields)
 end
@@ -148,18 +148,32 @@ Streams.__index = Streams
 
 local M = {}
 
+--- Makes the pipes the payload's own: another user's it could not open again, as by /dev/stdout.
+local function give(self, identity)
+  if not (identity.new and identity.privileged) then return self end
+  for _, stream in pairs(self) do
+    if stream.is_pipe then
+      local ok, _, errno = sys.fchown(stream.theirs, identity.host_uid, identity.host_gid)
+      if not ok then return nil, Error.new { step = "fchown of a pipe", errno = errno } end
+    end
+  end
+  return self
+end
+
 --- Opens the streams of a run.
 -- @tparam table options stdin, stdout, stderr
+-- @tparam nslua.identity identity of the payload
 -- @treturn[1] streams stdin, stdout, stderr
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.open(options)
+function M.open(options, identity)
   local self = setmetatable({}, Streams)
-  local err
+  local owned, err
   self.stdin, err = input(options.stdin)
   if self.stdin then self.stdout, err = output(options.stdout or "relay", 1) end
   if self.stdout then self.stderr, err = output(options.stderr or "relay", 2) end
-  if self.stderr then return self end
+  if self.stderr then owned, err = give(self, identity) end
+  if owned then return self end
   for _, stream in pairs(self) do
     stream:handed_over()
     stream:close()
