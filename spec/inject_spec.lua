@@ -7,6 +7,7 @@ local watch = require "watch"
 -- What the reaper does when the payload has begun: a failure is told, and ends the payload again.
 local AFTER_START <const> = {
   sendto = true, close_range = true, capset = true, signalfd4 = true, dup3 = true, prctl = true, ppoll = true, wait4 = true,
+  pread64 = true, recvfrom = true, munmap = true,
 }
 
 local HARMLESS <const> = {
@@ -35,6 +36,7 @@ local HARMLESS_LINES <const> = {
   ['openat%(AT_FDCWD, "/proc/thread%-self/status"'] = "then every disposition is reset, not only those that differ",
   ["openat%(AT_FDCWD, 0x%x+, O_RDONLY|O_CLOEXEC%)"] = "the same, of a stage that strace cannot look into",
   ["prlimit64%(0, RLIMIT_%u+, NULL, "] = "it cannot fail",
+  ["landlock_create_ruleset%(NULL, 0"] = "then there is no Landlock here, as `enforced` says",
   ["ioctl%(%d+, TCGETS"] = "then a stream counts as no terminal, and the payload has no console",
 }
 

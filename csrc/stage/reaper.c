@@ -37,11 +37,11 @@ static void report_end(int status, const struct rusage *used) {
   report(&record);
 }
 
-/* Sends SIGKILL to every process listed in a children file; false when there is none. */
-static int kill_listed(int children) {
+/* Sends SIGKILL to every process listed in a children file; 0 when there is none. */
+static long kill_listed(int children) {
   char text[4096];
   long n = SYSCALL(pread64, children, text, sizeof text - 1, 0);
-  int found = 0;
+  long found = n < 0 ? n : 0;
   long pid = 0;
   for (long i = 0; i < n; i++) {
     if (text[i] >= '0' && text[i] <= '9') {
@@ -60,14 +60,15 @@ static int kill_listed(int children) {
  * is PID 1 did it. Otherwise all orphans come to us (child_subreaper): kill and reap our children
  * until none is left.
  */
-static void end_all(int children) {
-  if (children < 0) return;
-  while (kill_listed(children)) {
+static long end_all(int children) {
+  long found = 0;
+  while (children >= 0 && (found = kill_listed(children)) > 0) {
     long pid;
     do pid = SYSCALL(wait4, -1, 0, __WALL, 0);
     while (pid == -EINTR);
     if (pid < 0) break;
   }
+  return found < 0 ? found : 0;
 }
 
 /* Nobody wants the sandbox any more. Our own end must not come before that of a payload that is PID 1
@@ -92,7 +93,7 @@ static void reap_ended(const struct watch *watch) {
     if (pid == 0) return;
     if (pid < 0) abandon(watch); /* the payload is our child until we say that it has ended */
     if (pid == watch->payload) {
-      end_all(watch->children);
+      if (end_all(watch->children) < 0) leave(125); /* nobody knows who is left */
       report_end(status, &used);
       leave(0);
     }

@@ -6,7 +6,6 @@ local streams = require "nslua.streams"
 local sys = require "nslua.sys"
 local Result = require "nslua.result"
 
-local GIVEN_UP <const> = 125 << 8 -- wait status of a stage that ended without a word
 local ECHILD <const>, ETIMEDOUT <const> = 10, 110
 local SIGNALS <const> = {
   HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11,
@@ -70,8 +69,9 @@ end
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and SIGNALS.KILL or nil
   local status = self.stage:reap()
-  if status == GIVEN_UP and not ended.code and not ended.signal and not self.stopped then
-    return nil, Error.new { step = "reaper", reason = "it failed and has ended the sandbox" }
+  local was_killed = not status or status & 0x7f ~= 0
+  if not was_killed and not ended.code and not ended.signal and not self.stopped then
+    return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
   end
   self.streams:drain(self.reason == "timeout")
   local out, err = self.streams.stdout, self.streams.stderr
@@ -166,7 +166,7 @@ end
 -- @treturn[2] nslua.error
 function M.spawn(ready, options, argv)
   local started_at = sys.clock()
-  local opened, err = streams.open(options)
+  local opened, err = streams.open(options, ready.identity)
   if not opened then return nil, err end
   io.stdout:flush()
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
