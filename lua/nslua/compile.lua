@@ -7,6 +7,7 @@ local entry = require "nslua.entry"
 local fs = require "nslua.fs"
 local names = require "nslua.names"
 local kernel = require "nslua.kernel"
+local scheduling = require "nslua.scheduling"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
@@ -78,6 +79,7 @@ local function record_setup(plan, recipe, joined)
   plan:owner "user"
   plan.identity:record(plan)
   plan.setup:dumpable(0)
+  scheduling.record_setup(plan, recipe.scheduling)
   plan:owner "session"
   plan.setup:setsid()
   plan.setup:tolerate("ENOSYS"):session_keyring()

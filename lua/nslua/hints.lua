@@ -116,6 +116,14 @@ local H = {
     EROFS = "the kernel can use upper or work only for reading: both must belong to the sandbox's user, or who it stands for",
   },
   setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
+  setpriority = {
+    EACCES = "a nice value below the caller's own is root's to give, without a new user namespace; or the caller's\n  "
+      .. "limit on it has to allow it (ulimit -e)",
+  },
+  ioprio_set = { EPERM = "the class realtime is root's to give, without a new user namespace" },
+  oom_score_adj = { EACCES = "a value below the caller's own is root's to give, without a new user namespace" },
+  sched_setaffinity = { EINVAL = "a CPU is not there, or the caller may not use it (taskset -cp $$; a cpuset)" },
+  core_scheduling = { EINVAL = "this kernel is built without core scheduling, or older than Linux 5.14 (CONFIG_SCHED_CORE)" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
     ENOENT = function(failure)

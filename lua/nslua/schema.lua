@@ -8,6 +8,7 @@
 local check = require "nslua.check"
 local entry = require "nslua.entry"
 local limits = require "nslua.limits"
+local scheduling = require "nslua.scheduling"
 
 local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
 
@@ -221,6 +222,16 @@ local fields = {
     default = "core 1, memlock 1M, nice 0, rtprio 0",
     doc = "`time`: wall clock; then the whole sandbox is killed. The others are the payload's limits of setrlimit(2): bytes (as "
       .. "4096 or `\"64M\"`) or counts, or `\"unlimited\"`. Only root may raise one above the caller's own.",
+  },
+  {
+    name = "scheduling", type = scheduling.type, merge = "map",
+    values = "{ nice = -20 to 19, ionice = \"idle\" | \"best-effort\" | \"realtime\" | { class =, level = 0 to 7 }, "
+      .. "oom_score_adj = -1000 to 1000, affinity = list of CPU numbers, core = boolean }",
+    default = "the caller's",
+    doc = "When and where the payload runs. Only root without a new user namespace may raise a priority above the caller's own. "
+      .. "`nice` counts among the processes of a session only, where the kernel groups them so (autogroup, see sched(7)). "
+      .. "`affinity` names CPUs that the caller may use; the payload may choose others again. `core`: no other process runs on "
+      .. "the hardware threads of the same core at the same time.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",

@@ -5,6 +5,7 @@ local Error = require "nslua.error"
 local failure = require "nslua.failure"
 local limits = require "nslua.limits"
 local names = require "nslua.names"
+local scheduling = require "nslua.scheduling"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
@@ -53,8 +54,11 @@ local function record_payload(ready, options, argv, cwd)
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
+    [first + 4] = "scheduling",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
+  section:note(first + 4)
+  scheduling.record(section, recipe.scheduling)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
   local filter = ready.filter
@@ -144,6 +148,7 @@ local function enforced_of(ready, held, skipped)
     seccomp = ready.filter and {
       profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
     } or nil,
+    scheduling = ready.recipe.scheduling and scheduling.type(ready.recipe.scheduling), -- a copy
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end
