@@ -142,6 +142,49 @@ describe("capabilities", function()
     assert.matches("Permission denied", (inside.python(sandbox { user = "root" }, 'import socket; socket.socket().bind(("127.0.0.1", 80))')))
   end)
 
+  it("are named with and without cap_, in any case, and in the text of libcap", function()
+    local bits = 1 << sys.capability "net_raw" | 1 << sys.capability "chown"
+    for _, caps in ipairs {
+      { "net_raw", "chown" }, { "cap_net_raw", "CAP_CHOWN" }, "cap_net_raw,cap_chown=ep", "cap_net_raw=eip cap_chown+ep",
+      "all=ep all-ep cap_net_raw,cap_chown+ep",
+    } do
+      local box = sandbox { caps = caps }
+      assert.same({ Inh = bits, Prm = bits, Eff = bits, Bnd = bits, Amb = bits }, sets_of(box))
+      assert.same({ "chown", "net_raw" }, inside.run(box, { "true" }).enforced.capabilities)
+    end
+    assert.same(NONE, sets_of(sandbox { caps = "=" }))
+  end)
+
+  it("of a text are the same in its effective and permitted sets, or it is a mistake", function()
+    local function mistake(caps) return inside.mistake(sandbox, { caps = caps }) end
+    for _, text in ipairs { "cap_net_raw=p", "cap_net_raw,cap_chown=p cap_chown+e", "cap_net_raw=ip" } do
+      assert.matches("caps must be text whose effective and permitted sets are the same, as in \"cap_net_raw=ep\": execve "
+        .. "gives no others (got '" .. text .. "')", mistake(text), 1, true)
+    end
+    for _, text in ipairs { "cap_net_raw=i", "cap_net_raw=ep cap_chown+i" } do
+      assert.matches("caps must be text whose inheritable set has nothing that the permitted one has not", mistake(text))
+    end
+    for _, bad in ipairs { "net_raw", "cap_net_raw", "cap_nothing=ep", "cap_net_raw=ep\0", 7, false } do
+      assert.matches('caps must be "all", a list of names, or text as "cap_net_raw=ep"', mistake(bad), 1, true)
+    end
+  end)
+
+  it("that do not exist are told the nearest name", function()
+    for _, name in ipairs { "net_rwa", "cap_net_rwa", "CAP_NET_RAWW" } do
+      assert.matches("did you mean 'net_raw'%?", inside.mistake(sandbox, { caps = { name } }))
+    end
+    assert.not_matches("did you mean", inside.mistake(sandbox, { caps = { "colour" } }))
+    assert.matches("entry 1 is 'chown\\x00x'", inside.mistake(sandbox, { caps = { "chown\0x" } }), 1, true)
+  end)
+
+  it("in text are read by nslua.sys as three masks", function()
+    local raw, chown = 1 << sys.capability "net_raw", 1 << sys.capability "chown"
+    assert.same({ raw, raw | chown, 0 }, { sys.capabilities_from_text "cap_net_raw=ep cap_chown+p" })
+    assert.same({ 0, 0, raw }, { sys.capabilities_from_text "cap_net_raw=i" })
+    assert.same({ nil, "cap_nothing=ep: Invalid argument (EINVAL)", 22 }, { sys.capabilities_from_text "cap_nothing=ep" })
+    assert.has_error(function() sys.capabilities_from_text "cap_chown=ep\0" end)
+  end)
+
   it("do not come back for uid 0 by an exec, nor by changing the id", function()
     local seen = inside.python(sandbox { user = "root" }, [[
 import os, subprocess

@@ -163,9 +163,7 @@ local function capability_mask(caps, identity)
   if caps == "all" then
     return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
   end
-  local mask = 0
-  for _, number in ipairs(caps or {}) do mask = mask | 1 << number end
-  return mask
+  return caps or 0
 end
 
 --- The payload's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.

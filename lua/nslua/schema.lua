@@ -80,10 +80,40 @@ local function env(value)
   return variables
 end
 
+--- The bit of a capability's name.
 local function capability(value)
-  local sys = require "nslua.sys"
-  if type(value) == "string" and sys.capability(value) then return sys.capability(value) end
-  return nil, "a capability's name, as net_bind_service"
+  local sys, names = require "nslua.sys", require "nslua.names"
+  local name = check.text(value)
+  local number = name and sys.capability(name)
+  if number then return 1 << number end
+  local near = name and check.nearest(name:gsub("^[Cc][Aa][Pp]_", ""), names.capabilities((1 << sys.capability_count()) - 1))
+  return nil, "a capability's name, as net_bind_service" .. (near and (" (did you mean '%s'?)"):format(near) or "")
+end
+
+local capability_list = check.list_of(capability)
+
+--- Text as of cap_from_text(3). The payload holds the same in all its sets, or execve would take it away.
+local function capability_text(value)
+  local text = check.text(value)
+  local effective, permitted, inheritable
+  if text then effective, permitted, inheritable = require "nslua.sys".capabilities_from_text(text) end
+  if not effective then return nil, "\"all\", a list of names, or text as \"cap_net_raw=ep\" (see cap_from_text(3))" end
+  if effective ~= permitted then
+    return nil, "text whose effective and permitted sets are the same, as in \"cap_net_raw=ep\": execve gives no others"
+  end
+  if inheritable & ~permitted ~= 0 then return nil, "text whose inheritable set has nothing that the permitted one has not" end
+  return permitted
+end
+
+--- "all", or a mask.
+local function capabilities(value)
+  if value == "all" then return value end
+  if type(value) ~= "table" then return capability_text(value) end
+  local bits, problem = capability_list(value)
+  if not bits then return nil, problem end
+  local mask = 0
+  for _, bit in ipairs(bits) do mask = mask | bit end
+  return mask
 end
 
 local function limit_types()
@@ -165,9 +195,9 @@ local fields = {
     doc = "A network namespace with its own loopback up, with nothing up, or the caller's network.",
   },
   {
-    name = "caps", type = check.any_of(check.one_of { "all" }, check.list_of(capability)),
-    values = "list of names | \"all\"", default = "none",
-    doc = "Capabilities that the payload holds, in the sandbox's user namespace.",
+    name = "caps", type = capabilities, values = "list of names | text as \"cap_net_raw=ep\" | \"all\"", default = "none",
+    doc = "Capabilities that the payload holds, in the sandbox's user namespace. The text is that of cap_from_text(3); its "
+      .. "effective and permitted sets must be the same.",
   },
   {
     name = "no_new_privs", type = check.boolean, values = "boolean", default = "true",
