@@ -2,6 +2,7 @@
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
+local watch = require "watch"
 
 local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
 local WAIT <const> = { "sleep", "30", stdout = "null", stderr = "null" }
@@ -209,6 +210,41 @@ attempt("reboot", lambda: open("/proc/sysrq-trigger", "w").write("s"))
     assert.not_matches("did node", seen)
     assert.not_matches("did nice", seen)
     assert.not_matches("did reboot", seen)
+  end)
+end)
+
+describe("the securebits", function()
+  local LOCKED <const> = {
+    "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked", "no_cap_ambient_raise",
+    "no_cap_ambient_raise_locked",
+  }
+
+  it("are locked, whoever the user is inside, and told in the result", function()
+    for _, user in ipairs { "self", "root" } do
+      assert.same(LOCKED, inside.run(sandbox { user = user }, { "true" }).enforced.securebits)
+    end
+    local seen = inside.python(sandbox {}, "import ctypes; print(ctypes.CDLL(None).prctl(27, 0, 0, 0, 0))")
+    assert.same(LOCKED, sys.flag_names("securebits", math.tointeger(tonumber(seen))))
+  end)
+
+  it("are compared with what the recipe says: a payload without them is not taken", function()
+    local PR_GET_SECUREBITS <const>, PR_SET_SECUREBITS <const>, PR_GET_NO_NEW_PRIVS <const> = 27, 28, 39
+    for _, case in ipairs {
+      { PR_SET_SECUREBITS, 0, "verification: the payload does not hold the securebits that the recipe says" },
+      { PR_GET_SECUREBITS, 1, "payload: Operation not permitted (EPERM)" },
+      { PR_GET_NO_NEW_PRIVS, 1, "payload: Operation not permitted (EPERM)" },
+    } do
+      assert.equal("nil\t" .. case[3] .. "\n",
+        (watch.host(watch.answer_prctl(case[1], case[2]) .. 'print(sandbox {}:run { "true" })')))
+    end
+  end)
+end)
+
+describe("the names of flags", function()
+  it("are those whose bits are all there", function()
+    assert.same({ "noroot", "keep_caps" }, sys.flag_names("securebits", 1 | 1 << 4))
+    assert.same({}, sys.flag_names("securebits", 0))
+    assert.has_error(function() sys.flag_names("nosuch", 1) end)
   end)
 end)
 

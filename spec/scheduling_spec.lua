@@ -141,18 +141,10 @@ describe("the CPUs of a recipe", function()
 end)
 
 describe("core scheduling", function()
-  --- Runs a host program whose kernel answers PR_SCHED_CORE with an errno (0: it is done), by a filter: there are
-  --- machines with it and without.
-  local function with_answer(errno, code)
-    return watch.host([[
-      local LOAD <const>, EQUAL <const>, RETURN <const> = 0x20, 0x15, 0x06
-      local ALLOW <const>, ERRNO <const> = 0x7fff0000, 0x50000
-      local function line(...) return string.pack("=I2I1I1I4", ...) end
-      assert(sys.no_new_privs())
-      assert(sys.seccomp(line(LOAD, 0, 0, 0) .. line(EQUAL, 0, 3, sys.syscall_number "prctl") .. line(LOAD, 0, 0, 16)
-        .. line(EQUAL, 0, 1, 62) .. line(RETURN, 0, 0, ERRNO | ]] .. errno .. [[) .. line(RETURN, 0, 0, ALLOW)))
-      ]] .. code)
-  end
+  local PR_SCHED_CORE <const> = 62
+
+  --- With a kernel that answers so: there are machines with it and without.
+  local function with_answer(errno, code) return watch.host(watch.answer_prctl(PR_SCHED_CORE, errno) .. code) end
   local RUN <const> = [[
     local result, err = sandbox { scheduling = { core = true } }:run { "true" }
     print(result, err, result and result.enforced.scheduling.core)]]

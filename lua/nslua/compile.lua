@@ -262,6 +262,7 @@ local function compile(recipe, new, joined, at)
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
     registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
+    securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
     refusal = plan.refusal, filter = filter_of(recipe, capabilities),

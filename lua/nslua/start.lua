@@ -121,6 +121,16 @@ end
 
 -- -- the proof --
 
+--- Whether a list has all of another's entries.
+local function has_all(list, wanted)
+  local missing = {}
+  for _, item in ipairs(wanted) do missing[item] = true end
+  for _, item in ipairs(list) do missing[item] = nil end
+  return next(missing) == nil
+end
+
+local function securebits_of(held) return sys.flag_names("securebits", held.securebits) end
+
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
   local identity, keep = ready.identity, ready.keep
@@ -130,6 +140,7 @@ local function check_held(ready, held)
     local bounded = set ~= "bounding" or identity.holds
     if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
   end
+  if not has_all(securebits_of(held), ready.securebits) then wrong = wrong or "securebits" end
   if not wrong then return true end
   return nil, Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
 end
@@ -144,7 +155,7 @@ local function enforced_of(ready, held, skipped)
   return {
     namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
-    no_new_privs = held.no_new_privs, skipped = skipped,
+    securebits = securebits_of(held), no_new_privs = held.no_new_privs, skipped = skipped,
     seccomp = ready.filter and {
       profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
     } or nil,
