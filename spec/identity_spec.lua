@@ -163,7 +163,7 @@ describe("capabilities", function()
         .. "gives no others (got '" .. text .. "')", mistake(text), 1, true)
     end
     for _, text in ipairs { "cap_net_raw=i", "cap_net_raw=ep cap_chown+i" } do
-      assert.matches("caps must be text whose inheritable set has nothing that the permitted one has not", mistake(text))
+      assert.matches("caps must be text whose inheritable set is a part of its permitted one", mistake(text))
     end
     for _, bad in ipairs { "net_raw", "cap_net_raw", "cap_nothing=ep", "cap_net_raw=ep\0", 7, false } do
       assert.matches('caps must be "all", a list of names, or text as "cap_net_raw=ep"', mistake(bad), 1, true)

@@ -82,12 +82,20 @@ describe("scheduling", function()
     assert.same(scheduling, enforced.scheduling)
     enforced.scheduling.ionice.class = "changed"
     assert.same(scheduling, inside.run(box, { "true" }).enforced.scheduling)
-    assert.matches(("\n├─ scheduling  CPU %d, I/O best-effort 4, nice 17, OOM score +1000\n"):format(LAST_CPU), box:explain(),
-      1, true)
-    assert.matches(('"scheduling":{"affinity":[%d],"ionice":{"class":"best-effort","level":4},"nice":17,"oom_score_adj":1000}')
-      :format(LAST_CPU), box:explain { json = true }, 1, true)
+    local tree = ("\n├─ scheduling  CPU %d, I/O best-effort 4, nice 17, OOM score +1000\n"):format(LAST_CPU)
+    assert.matches(tree, box:explain(), 1, true)
+    local json = ('"scheduling":{"affinity":[%d],"ionice":{"class":"best-effort","level":4},"nice":17,"oom_score_adj":1000}')
+    assert.matches(json:format(LAST_CPU), box:explain { json = true }, 1, true)
     assert.is_nil(inside.run(sandbox {}, { "true" }).enforced.scheduling)
     assert.not_matches(" scheduling ", sandbox {}:explain())
+  end)
+
+  it("is warned of where nice does not weigh against the host's processes", function()
+    local grouped = (probe.read "/proc/sys/kernel/sched_autogroup_enabled" or "0"):find "1" and 1 or 0
+    local warnings = sandbox { scheduling = { nice = 17 } }:lint()
+    assert.equal(grouped, #warnings)
+    if grouped == 1 then assert.matches("^scheduling: nice counts among the sandbox's own", tostring(warnings[1])) end
+    assert.equal(0, #sandbox { scheduling = { ionice = "idle" } }:lint())
   end)
 
   it("merges by name", function()
@@ -130,6 +138,16 @@ describe("a priority above the caller's own", function()
     assert.equal("-5, realtime: prio 2, 0, " .. of_host():match "%S+$", seen {
       namespaces = { "uts", "pid", "mount" }, scheduling = { nice = -5, ionice = { class = "realtime", level = 2 } } })
   end)
+
+  it("is to be had within the caller's limit, and the payload has no more of that limit", function()
+    local _, status = probe.shell "prlimit --nice=30 true"
+    if status ~= 0 then return pending "that limit cannot be raised here" end
+    local nice = watch.host([[
+      local box = sandbox { scheduling = { nice = -5 } }
+      io.write(box:run { "sh", "-c", "nice; nice -n -1 nice", stdout = "capture", stderr = "null" }.stdout)
+    ]], { through = "prlimit --nice=30" })
+    assert.equal("-5\n-5\n", nice)
+  end)
 end)
 
 describe("the CPUs of a recipe", function()
@@ -160,13 +178,13 @@ describe("core scheduling", function()
   end)
 
   it("is an error where the kernel lacks it", function()
-    assert.matches("^nil\tscheduling: Invalid argument %(EINVAL%);\n  this kernel is built without core scheduling",
+    assert.matches("^nil\tscheduling: Invalid argument %(EINVAL%);\n  this kernel is older than Linux 5",
       (with_answer(22, RUN)))
   end)
 
   it("is done, or the kernel says why not", function()
     local result, message = inside.run(sandbox { scheduling = { core = true } }, { "true" })
-    assert.is_true(result and result.ok or message:find "this kernel is built without core scheduling" ~= nil, message)
+    assert.is_true(result and result.ok or message:find "this kernel is older than Linux 5" ~= nil, message)
   end)
 end)
 

@@ -123,7 +123,7 @@ local H = {
   ioprio_set = { EPERM = "the class realtime is root's to give, without a new user namespace" },
   oom_score_adj = { EACCES = "a value below the caller's own is root's to give, without a new user namespace" },
   sched_setaffinity = { EINVAL = "a CPU is not there, or the caller may not use it (taskset -cp $$; a cpuset)" },
-  core_scheduling = { EINVAL = "this kernel is built without core scheduling, or older than Linux 5.14 (CONFIG_SCHED_CORE)" },
+  core_scheduling = { EINVAL = "this kernel is older than Linux 5.14, or built without CONFIG_SCHED_CORE" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
     ENOENT = function(failure)

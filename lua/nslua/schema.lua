@@ -101,7 +101,7 @@ local function capability_text(value)
   if effective ~= permitted then
     return nil, "text whose effective and permitted sets are the same, as in \"cap_net_raw=ep\": execve gives no others"
   end
-  if inheritable & ~permitted ~= 0 then return nil, "text whose inheritable set has nothing that the permitted one has not" end
+  if inheritable & ~permitted ~= 0 then return nil, "text whose inheritable set is a part of its permitted one" end
   return permitted
 end
 
@@ -258,10 +258,10 @@ local fields = {
     values = "{ nice = -20 to 19, ionice = \"idle\" | \"best-effort\" | \"realtime\" | { class =, level = 0 to 7 }, "
       .. "oom_score_adj = -1000 to 1000, affinity = list of CPU numbers, core = boolean }",
     default = "the caller's",
-    doc = "When and where the payload runs. Only root without a new user namespace may raise a priority above the caller's own. "
-      .. "`nice` counts among the processes of a session only, where the kernel groups them so (autogroup, see sched(7)). "
-      .. "`affinity` names CPUs that the caller may use; the payload may choose others again. `core`: no other process runs on "
-      .. "the hardware threads of the same core at the same time.",
+    doc = "When and where the payload runs. Only root without a new user namespace may raise a priority above the caller's "
+      .. "own. Where the kernel groups processes by session (autogroup, see sched(7)), `nice` counts among the sandbox's own "
+      .. "only. `affinity` names CPUs that the caller may use; the payload may choose others again. `core`: no other process "
+      .. "runs on the hardware threads of the same core at the same time. `oom_score_adj` is the reaper's too.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",
