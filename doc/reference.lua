@@ -164,7 +164,7 @@ local function print_flags()
   head("set", "names")
   for set, flags in read "kernel/flags.def":gmatch "FLAG_SET%(([%w_]+)%)(.-)END_SET" do
     local names = {}
-    for name in flags:gmatch 'FLAG%("([%w_]+)"' do names[#names + 1] = code(name) end
+    for name in flags:gmatch 'FLAG%("([^"]+)"' do names[#names + 1] = code(name) end
     row(set, table.concat(names, " "))
   end
 end

@@ -2,6 +2,7 @@
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
+local watch = require "watch"
 
 local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
 local WAIT <const> = { "sleep", "30", stdout = "null", stderr = "null" }
@@ -142,6 +143,49 @@ describe("capabilities", function()
     assert.matches("Permission denied", (inside.python(sandbox { user = "root" }, 'import socket; socket.socket().bind(("127.0.0.1", 80))')))
   end)
 
+  it("are named with and without cap_, in any case, and in the text of libcap", function()
+    local bits = 1 << sys.capability "net_raw" | 1 << sys.capability "chown"
+    for _, caps in ipairs {
+      { "net_raw", "chown" }, { "cap_net_raw", "CAP_CHOWN" }, "cap_net_raw,cap_chown=ep", "cap_net_raw=eip cap_chown+ep",
+      "all=ep all-ep cap_net_raw,cap_chown+ep",
+    } do
+      local box = sandbox { caps = caps }
+      assert.same({ Inh = bits, Prm = bits, Eff = bits, Bnd = bits, Amb = bits }, sets_of(box))
+      assert.same({ "chown", "net_raw" }, inside.run(box, { "true" }).enforced.capabilities)
+    end
+    assert.same(NONE, sets_of(sandbox { caps = "=" }))
+  end)
+
+  it("of a text are the same in its effective and permitted sets, or it is a mistake", function()
+    local function mistake(caps) return inside.mistake(sandbox, { caps = caps }) end
+    for _, text in ipairs { "cap_net_raw=p", "cap_net_raw,cap_chown=p cap_chown+e", "cap_net_raw=ip" } do
+      assert.matches("caps must be text whose effective and permitted sets are the same, as in \"cap_net_raw=ep\": execve "
+        .. "gives no others (got '" .. text .. "')", mistake(text), 1, true)
+    end
+    for _, text in ipairs { "cap_net_raw=i", "cap_net_raw=ep cap_chown+i" } do
+      assert.matches("caps must be text whose inheritable set is a part of its permitted one", mistake(text))
+    end
+    for _, bad in ipairs { "net_raw", "cap_net_raw", "cap_nothing=ep", "cap_net_raw=ep\0", 7, false } do
+      assert.matches('caps must be "all", a list of names, or text as "cap_net_raw=ep"', mistake(bad), 1, true)
+    end
+  end)
+
+  it("that do not exist are told the nearest name", function()
+    for _, name in ipairs { "net_rwa", "cap_net_rwa", "CAP_NET_RAWW" } do
+      assert.matches("did you mean 'net_raw'%?", inside.mistake(sandbox, { caps = { name } }))
+    end
+    assert.not_matches("did you mean", inside.mistake(sandbox, { caps = { "colour" } }))
+    assert.matches("entry 1 is 'chown\\x00x'", inside.mistake(sandbox, { caps = { "chown\0x" } }), 1, true)
+  end)
+
+  it("in text are read by nslua.sys as three masks", function()
+    local raw, chown = 1 << sys.capability "net_raw", 1 << sys.capability "chown"
+    assert.same({ raw, raw | chown, 0 }, { sys.capabilities_from_text "cap_net_raw=ep cap_chown+p" })
+    assert.same({ 0, 0, raw }, { sys.capabilities_from_text "cap_net_raw=i" })
+    assert.same({ nil, "cap_nothing=ep: Invalid argument (EINVAL)", 22 }, { sys.capabilities_from_text "cap_nothing=ep" })
+    assert.has_error(function() sys.capabilities_from_text "cap_chown=ep\0" end)
+  end)
+
   it("do not come back for uid 0 by an exec, nor by changing the id", function()
     local seen = inside.python(sandbox { user = "root" }, [[
 import os, subprocess
@@ -166,6 +210,41 @@ attempt("reboot", lambda: open("/proc/sysrq-trigger", "w").write("s"))
     assert.not_matches("did node", seen)
     assert.not_matches("did nice", seen)
     assert.not_matches("did reboot", seen)
+  end)
+end)
+
+describe("the securebits", function()
+  local LOCKED <const> = {
+    "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked", "no_cap_ambient_raise",
+    "no_cap_ambient_raise_locked",
+  }
+
+  it("are locked, whoever the user is inside, and told in the result", function()
+    for _, user in ipairs { "self", "root" } do
+      assert.same(LOCKED, inside.run(sandbox { user = user }, { "true" }).enforced.securebits)
+    end
+    local seen = inside.python(sandbox {}, "import ctypes; print(ctypes.CDLL(None).prctl(27, 0, 0, 0, 0))")
+    assert.same(LOCKED, sys.flag_names("securebits", math.tointeger(tonumber(seen))))
+  end)
+
+  it("are compared with what the recipe says: a payload without them is not taken", function()
+    local PR_GET_SECUREBITS <const>, PR_SET_SECUREBITS <const>, PR_GET_NO_NEW_PRIVS <const> = 27, 28, 39
+    for _, case in ipairs {
+      { PR_SET_SECUREBITS, 0, "verification: the payload does not hold the securebits that the recipe says" },
+      { PR_GET_SECUREBITS, 1, "payload: Operation not permitted (EPERM)" },
+      { PR_GET_NO_NEW_PRIVS, 1, "payload: Operation not permitted (EPERM)" },
+    } do
+      assert.equal("nil\t" .. case[3] .. "\n",
+        (watch.host(watch.answer_prctl(case[1], case[2]) .. 'print(sandbox {}:run { "true" })')))
+    end
+  end)
+end)
+
+describe("the names of flags", function()
+  it("are those whose bits are all there", function()
+    assert.same({ "noroot", "keep_caps" }, sys.flag_names("securebits", 1 | 1 << 4))
+    assert.same({}, sys.flag_names("securebits", 0))
+    assert.has_error(function() sys.flag_names("nosuch", 1) end)
   end)
 end)
 

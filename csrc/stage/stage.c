@@ -90,8 +90,12 @@ long stage_hold(struct call *call) {
   if (real != effective || effective != saved) return -EPERM;
   held->gid = real;
   held->groups = (uint32_t)SYSCALL(getgroups, 0, 0);
-  held->securebits = (uint32_t)SYSCALL(prctl, PR_GET_SECUREBITS);
-  held->no_new_privs = (uint32_t)SYSCALL(prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+  r = SYSCALL(prctl, PR_GET_SECUREBITS);
+  if (r < 0) return r; /* it would read as all bits */
+  held->securebits = (uint32_t)r;
+  r = SYSCALL(prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+  if (r < 0) return r;
+  held->no_new_privs = (uint32_t)r;
   return 0;
 }
 

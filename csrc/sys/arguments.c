@@ -71,9 +71,10 @@ static void check_integers(lua_State *L, int index, struct value *value) {
   for (size_t i = 0; i < n; i++) {
     int is_integer;
     lua_rawgeti(L, index, (lua_Integer)i + 1);
-    lua_Integer id = lua_tointegerx(L, -1, &is_integer);
-    luaL_argcheck(L, is_integer && id >= 0 && id < 0xffffffff, index, "ids are from 0 to 2^32-2");
-    numbers[i] = (uint32_t)id;
+    lua_Integer number = lua_tointegerx(L, -1, &is_integer);
+    luaL_argcheck(L, is_integer && number >= 0 && number < 0xffffffff, index,
+                  "its integers are from 0 to 2^32-2");
+    numbers[i] = (uint32_t)number;
     lua_pop(L, 1);
   }
   lua_replace(L, index);

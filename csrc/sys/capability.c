@@ -1,6 +1,7 @@
-/* The names of capabilities, by libcap. */
+/* The names of capabilities and the text of their sets, by libcap. */
 #include "sys.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -35,10 +36,37 @@ static int capability_count(lua_State *L) {
   return 1;
 }
 
+static lua_Integer mask_of(cap_t sets, cap_flag_t set) {
+  lua_Unsigned mask = 0;
+  for (cap_value_t capability = 0; capability < cap_max_bits(); capability++) {
+    cap_flag_value_t value = CAP_CLEAR;
+    cap_get_flag(sets, capability, set, &value);
+    if (value == CAP_SET) mask |= (lua_Unsigned)1 << capability;
+  }
+  return (lua_Integer)mask;
+}
+
+/*** The masks of the effective, permitted and inheritable sets in text as "cap_net_raw=ep".
+ * @function capabilities_from_text @tparam string text @treturn[1] integer @treturn[1] integer
+ * @treturn[1] integer @treturn[2] nil @treturn[2] string @see cap_from_text(3) */
+static int capabilities_from_text(lua_State *L) {
+  size_t size;
+  const char *text = luaL_checklstring(L, 1, &size);
+  luaL_argcheck(L, strlen(text) == size, 1, "the string contains a NUL byte");
+  cap_t sets = cap_from_text(text);
+  if (!sets) return push_failure(L, text, errno);
+  lua_pushinteger(L, mask_of(sets, CAP_EFFECTIVE));
+  lua_pushinteger(L, mask_of(sets, CAP_PERMITTED));
+  lua_pushinteger(L, mask_of(sets, CAP_INHERITABLE));
+  cap_free(sets);
+  return 3;
+}
+
 static const luaL_Reg functions[] = {
   { "capability", capability_number },
   { "capability_name", capability_name },
   { "capability_count", capability_count },
+  { "capabilities_from_text", capabilities_from_text },
   { NULL, NULL },
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/ioprio.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>

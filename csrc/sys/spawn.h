@@ -13,7 +13,7 @@ struct proc_file {
   const char *name;
 };
 
-enum { MAX_PROC_FILES = 4 };
+enum { MAX_PROC_FILES = 8 };
 
 /* In the table of fds: there is none, or the child opens it. */
 enum { FD_NONE = -1, FD_OF_CHILD = -2 };

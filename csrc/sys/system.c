@@ -174,6 +174,21 @@ static int system_escape(lua_State *L) {
   return 1;
 }
 
+/*** The names of the flags in an integer: those all of whose bits are there, as the table of flags has them.
+ * @function flag_names @tparam string set of flags, as "securebits" @tparam integer bits @treturn table */
+static int system_flag_names(lua_State *L) {
+  const struct flag *flag = flag_set(luaL_checkstring(L, 1));
+  long bits = (long)luaL_checkinteger(L, 2);
+  luaL_argcheck(L, flag, 1, "no such set of flags");
+  lua_newtable(L);
+  for (lua_Integer n = 0; flag->name; flag++) {
+    if ((bits & flag->value) != flag->value) continue;
+    lua_pushstring(L, flag->name);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
   { "identity", identity },
   { "stat", system_stat },
@@ -187,6 +202,7 @@ static const luaL_Reg functions[] = {
   { "strerror", system_strerror },
   { "escape", system_escape },
   { "getrlimit", system_getrlimit },
+  { "flag_names", system_flag_names },
   { NULL, NULL },
 };
 

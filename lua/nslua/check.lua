@@ -81,6 +81,15 @@ function M.count(value)
   return value
 end
 
+function M.integer(first, last)
+  return function(value)
+    if math.type(value) ~= "integer" or value < first or value > last then
+      return expected(("an integer from %d to %d"):format(first, last))
+    end
+    return value
+  end
+end
+
 function M.seconds(value)
   if type(value) ~= "number" or value ~= value or value <= 0 or value > 1e9 then
     return expected "a number of seconds above 0"

@@ -8,6 +8,7 @@ local fs = require "nslua.fs"
 local landlock = require "nslua.landlock"
 local names = require "nslua.names"
 local kernel = require "nslua.kernel"
+local scheduling = require "nslua.scheduling"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
@@ -80,6 +81,7 @@ local function record_setup(plan, recipe, joined)
   plan:owner "user"
   plan.identity:record(plan)
   plan.setup:dumpable(0)
+  scheduling.record_setup(plan, recipe.scheduling)
   plan:owner "session"
   plan.setup:setsid()
   plan.setup:tolerate("ENOSYS"):session_keyring()
@@ -167,9 +169,7 @@ local function capability_mask(caps, identity)
   if caps == "all" then
     return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
   end
-  local mask = 0
-  for _, number in ipairs(caps or {}) do mask = mask | 1 << number end
-  return mask
+  return caps or 0
 end
 
 --- The payload's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.
@@ -270,6 +270,7 @@ local function compile(recipe, new, joined, at)
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
     registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
+    securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
     landlock = restricted, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, capabilities),

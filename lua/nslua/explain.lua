@@ -36,7 +36,7 @@ local function facts_of(title, ready)
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
-    limits = recipe.limits,
+    limits = recipe.limits, scheduling = recipe.scheduling,
     command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
   }
 end
@@ -95,6 +95,21 @@ local function limit_words(limits)
   return table.concat(words, ", ")
 end
 
+--- How each key of the field reads.
+local SCHEDULING <const> = {
+  nice = function(value) return ("nice %d"):format(value) end,
+  ionice = function(value) return "I/O " .. value.class .. (value.level and " " .. value.level or "") end,
+  oom_score_adj = function(value) return ("OOM score %+d"):format(value) end,
+  affinity = function(value) return (#value == 1 and "CPU " or "CPUs ") .. table.concat(value, " ") end,
+  core = function(value) return value and "shares no core" or "shares its cores" end,
+}
+
+local function scheduling_words(scheduling)
+  local words = {}
+  for i, name in ipairs(names.sorted(scheduling)) do words[i] = SCHEDULING[name](scheduling[name]) end
+  return table.concat(words, ", ")
+end
+
 local function yes_no(value) return value and "yes" or "no" end
 
 local function branches(facts)
@@ -120,6 +135,7 @@ local function branches(facts)
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
   if facts.limits then branch("limits", limit_words(facts.limits)) end
+  if facts.scheduling then branch("scheduling", scheduling_words(facts.scheduling)) end
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
     yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))

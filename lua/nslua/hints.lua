@@ -120,6 +120,14 @@ local H = {
     EPERM = "without no_new_privs it takes sys_admin, which the caller has not; landlock = false does without",
     E2BIG = "sixteen rulesets hold already, and the kernel takes no more; landlock = false does without another one",
   },
+  setpriority = {
+    EACCES = "a nice value below the caller's own is root's to give, without a new user namespace; or the caller's\n  "
+      .. "limit on it has to allow it (ulimit -e)",
+  },
+  ioprio_set = { EPERM = "the class realtime is root's to give, without a new user namespace" },
+  oom_score_adj = { EACCES = "a value below the caller's own is root's to give, without a new user namespace" },
+  sched_setaffinity = { EINVAL = "a CPU is not there, or the caller may not use it (taskset -cp $$; a cpuset)" },
+  core_scheduling = { EINVAL = "this kernel is older than Linux 5.14, or built without CONFIG_SCHED_CORE" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {
     ENOENT = function(failure)

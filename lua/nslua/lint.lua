@@ -1,6 +1,7 @@
 --- What a recipe says that is no mistake, but is hardly meant: looked for in the compiled recipe and on the host,
 -- without running anything.
 -- @module nslua.lint
+local entry = require "nslua.entry"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
@@ -192,6 +193,19 @@ function checks.unmount(item, _, ready, warn)
   end
 end
 
+--- With it, the kernel shares the CPUs among sessions, each alike, and only then within one by nice.
+local AUTOGROUP <const> = "/proc/sys/kernel/sched_autogroup_enabled"
+
+local function check_nice(ready, warn)
+  local wanted = ready.recipe.scheduling
+  if not wanted or not wanted.nice then return end
+  local file <close> = io.open(AUTOGROUP)
+  if file and file:read "n" == 1 then
+    warn("scheduling", "nice counts among the sandbox's own processes only, unless a cgroup shares out the CPUs "
+      .. "(see sysctl kernel.sched_autogroup_enabled)")
+  end
+end
+
 local ORDER <const> = {
   "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "secrets", "propagation", "unmount",
 }
@@ -202,12 +216,13 @@ local M = {}
 
 --- The warnings of a compiled recipe, in the order of its entries.
 -- @tparam table ready of nslua.compile
--- @treturn table a list of { at=, message=, entry= }, each with a __tostring
+-- @treturn table a list of { at=, message=, entry= }, each with a __tostring; `entry` may be a field
 function M.of(ready)
   local warnings = {}
   local function warn(item, message, ...)
     warnings[#warnings + 1] = setmetatable({
-      at = item.at, entry = tostring(item), message = sys.escape(tostring(item) .. ": " .. message:format(...)),
+      at = entry.is(item) and item.at or nil, entry = tostring(item),
+      message = sys.escape(tostring(item) .. ": " .. message:format(...)),
     }, Warning)
   end
   for number, item in ipairs(ready.entries) do
@@ -215,6 +230,7 @@ function M.of(ready)
       for _, name in ipairs(ORDER) do checks[name](item, number, ready, warn) end
     end
   end
+  check_nice(ready, warn)
   return warnings
 end
 

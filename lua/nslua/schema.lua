@@ -9,6 +9,7 @@ local check = require "nslua.check"
 local entry = require "nslua.entry"
 local landlock = require "nslua.landlock"
 local limits = require "nslua.limits"
+local scheduling = require "nslua.scheduling"
 
 local KINDS <const> = { "cgroup", "ipc", "mount", "net", "pid", "time", "user", "uts" }
 
@@ -80,10 +81,40 @@ local function env(value)
   return variables
 end
 
+--- The bit of a capability's name.
 local function capability(value)
-  local sys = require "nslua.sys"
-  if type(value) == "string" and sys.capability(value) then return sys.capability(value) end
-  return nil, "a capability's name, as net_bind_service"
+  local sys, names = require "nslua.sys", require "nslua.names"
+  local name = check.text(value)
+  local number = name and sys.capability(name)
+  if number then return 1 << number end
+  local near = name and check.nearest(name:gsub("^[Cc][Aa][Pp]_", ""), names.capabilities((1 << sys.capability_count()) - 1))
+  return nil, "a capability's name, as net_bind_service" .. (near and (" (did you mean '%s'?)"):format(near) or "")
+end
+
+local capability_list = check.list_of(capability)
+
+--- Text as of cap_from_text(3). The payload holds the same in all its sets, or execve would take it away.
+local function capability_text(value)
+  local text = check.text(value)
+  local effective, permitted, inheritable
+  if text then effective, permitted, inheritable = require "nslua.sys".capabilities_from_text(text) end
+  if not effective then return nil, "\"all\", a list of names, or text as \"cap_net_raw=ep\" (see cap_from_text(3))" end
+  if effective ~= permitted then
+    return nil, "text whose effective and permitted sets are the same, as in \"cap_net_raw=ep\": execve gives no others"
+  end
+  if inheritable & ~permitted ~= 0 then return nil, "text whose inheritable set is a part of its permitted one" end
+  return permitted
+end
+
+--- "all", or a mask.
+local function capabilities(value)
+  if value == "all" then return value end
+  if type(value) ~= "table" then return capability_text(value) end
+  local bits, problem = capability_list(value)
+  if not bits then return nil, problem end
+  local mask = 0
+  for _, bit in ipairs(bits) do mask = mask | bit end
+  return mask
 end
 
 local function limit_types()
@@ -165,9 +196,9 @@ local fields = {
     doc = "A network namespace with its own loopback up, with nothing up, or the caller's network.",
   },
   {
-    name = "caps", type = check.any_of(check.one_of { "all" }, check.list_of(capability)),
-    values = "list of names | \"all\"", default = "none",
-    doc = "Capabilities that the payload holds, in the sandbox's user namespace.",
+    name = "caps", type = capabilities, values = "list of names | text as \"cap_net_raw=ep\" | \"all\"", default = "none",
+    doc = "Capabilities that the payload holds, in the sandbox's user namespace. The text is that of cap_from_text(3); its "
+      .. "effective and permitted sets must be the same.",
   },
   {
     name = "no_new_privs", type = check.boolean, values = "boolean", default = "true",
@@ -233,6 +264,16 @@ local fields = {
     default = "core 1, memlock 1M, nice 0, rtprio 0",
     doc = "`time`: wall clock; then the whole sandbox is killed. The others are the payload's limits of setrlimit(2): bytes (as "
       .. "4096 or `\"64M\"`) or counts, or `\"unlimited\"`. Only root may raise one above the caller's own.",
+  },
+  {
+    name = "scheduling", type = scheduling.type, merge = "map",
+    values = "{ nice = -20 to 19, ionice = \"idle\" | \"best-effort\" | \"realtime\" | { class =, level = 0 to 7 }, "
+      .. "oom_score_adj = -1000 to 1000, affinity = list of CPU numbers, core = boolean }",
+    default = "the caller's",
+    doc = "When and where the payload runs. Only root without a new user namespace may raise a priority above the caller's "
+      .. "own. Where the kernel groups processes by session (autogroup, see sched(7)), `nice` counts among the sandbox's own "
+      .. "only. `affinity` names CPUs that the caller may use; the payload may choose others again. `core`: no other process "
+      .. "runs on the hardware threads of the same core at the same time. `oom_score_adj` is the reaper's too.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",

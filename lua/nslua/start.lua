@@ -5,6 +5,7 @@ local Error = require "nslua.error"
 local failure = require "nslua.failure"
 local limits = require "nslua.limits"
 local names = require "nslua.names"
+local scheduling = require "nslua.scheduling"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
@@ -53,8 +54,11 @@ local function record_payload(ready, options, argv, cwd)
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
+    [first + 4] = "scheduling",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
+  section:note(first + 4)
+  scheduling.record(section, recipe.scheduling)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
   if ready.guard then section:landlock_restrict(ready.guard) end
@@ -118,6 +122,16 @@ end
 
 -- -- the proof --
 
+--- Whether a list has all of another's entries.
+local function has_all(list, wanted)
+  local missing = {}
+  for _, item in ipairs(wanted) do missing[item] = true end
+  for _, item in ipairs(list) do missing[item] = nil end
+  return next(missing) == nil
+end
+
+local function securebits_of(held) return sys.flag_names("securebits", held.securebits) end
+
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
   local identity, keep = ready.identity, ready.keep
@@ -127,6 +141,7 @@ local function check_held(ready, held)
     local bounded = set ~= "bounding" or identity.holds
     if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
   end
+  if not has_all(securebits_of(held), ready.securebits) then wrong = wrong or "securebits" end
   if not wrong then return true end
   return nil, Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
 end
@@ -137,15 +152,23 @@ local function labels(operations, owners, indices, list)
   for _, index in ipairs(indices) do list[#list + 1] = tostring(owners[decoded[index + 1].note]) end
 end
 
+--- A result's own: who changes it changes nothing for others.
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for key, item in pairs(value) do result[key] = copy(item) end
+  return result
+end
+
 local function enforced_of(ready, held, skipped)
   return {
     namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
-    no_new_privs = held.no_new_privs, skipped = skipped,
+    securebits = securebits_of(held), no_new_privs = held.no_new_privs, skipped = skipped,
     seccomp = ready.filter and {
       profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
     } or nil,
-    landlock = ready.landlock,
+    landlock = copy(ready.landlock), scheduling = copy(ready.recipe.scheduling),
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end

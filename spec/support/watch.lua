@@ -78,6 +78,19 @@ function M.program(directory, code)
   return path
 end
 
+--- Code of a host program that makes the kernel answer a prctl(2) with an errno, or with 0 as if it had done it.
+function M.answer_prctl(option, errno)
+  return ([[
+    do
+      local LOAD <const>, EQUAL <const>, RETURN <const>, ALLOW <const>, ERRNO <const> = 0x20, 0x15, 0x06, 0x7fff0000, 0x50000
+      local function line(...) return string.pack("=I2I1I1I4", ...) end
+      assert(sys.no_new_privs())
+      assert(sys.seccomp(line(LOAD, 0, 0, 0) .. line(EQUAL, 0, 3, sys.syscall_number "prctl") .. line(LOAD, 0, 0, 16)
+        .. line(EQUAL, 0, 1, %d) .. line(RETURN, 0, 0, ERRNO | %d) .. line(RETURN, 0, 0, ALLOW)))
+    end
+  ]]):format(option, errno)
+end
+
 --- Runs a host program apart.
 -- @param options around: the shell's words, "%s" is where the program stands; through: a command that
 --   executes it, as env; seconds after which it counts as hung
