@@ -72,6 +72,26 @@ local function record_clock(plan, recipe)
   plan.setup:setns(plan.setup:open(nil, "/proc/self/ns/time_for_children", "read"), "time")
 end
 
+--- Refuses user namespaces in the sandbox, besides the filter; where a container's /proc/sys is read-only, it is the
+--- filter's matter alone.
+local function record_nesting(plan, recipe)
+  if recipe.nesting or not plan.new.user then return end
+  plan:owner "no nested user namespaces"
+  plan:need "sys_resource"
+  if recipe.seccomp ~= false then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
+  local limit = plan.setup:open(nil, "/proc/sys/user/max_user_namespaces", "write")
+  plan.setup:write(limit, "0")
+  plan.setup:close(limit)
+end
+
+--- A keyring of its own, which nothing can be asked of: keyctl is refused, unless there is no filter. In a container that
+--- refuses keyctl itself the container's stays.
+local function record_keyring(plan, recipe)
+  plan:owner "session keyring"
+  if recipe.seccomp == false then plan.setup:tolerate "ENOSYS" else plan.setup:optional("ENOSYS", "EPERM") end
+  plan.setup:session_keyring()
+end
+
 local function record_setup(plan, recipe, joined)
   local ok, err = record_joins(plan, joined)
   if not ok then return nil, err end
@@ -82,9 +102,10 @@ local function record_setup(plan, recipe, joined)
   plan.identity:record(plan)
   plan.setup:dumpable(0)
   scheduling.record_setup(plan, recipe.scheduling)
+  record_nesting(plan, recipe)
   plan:owner "session"
   plan.setup:setsid()
-  plan.setup:tolerate("ENOSYS"):session_keyring()
+  record_keyring(plan, recipe)
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
@@ -177,8 +198,8 @@ end
 local function filter_of(recipe, capabilities)
   local wanted = recipe.seccomp
   if wanted == false then return nil end
-  if type(wanted) ~= "table" and capabilities == 0 then return sys.default_filter() end
-  local holds = {}
+  if type(wanted) ~= "table" and capabilities == 0 and not recipe.nesting then return sys.default_filter() end
+  local holds = { nesting = recipe.nesting }
   for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
   return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), type(wanted) == "table" and wanted or nil, holds))
 end
@@ -218,7 +239,7 @@ end
 local function new_plan(recipe, new, identity)
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
-    hostname = new.uts and (recipe.hostname or "sandbox") or nil, explicit = {}, entries = {},
+    nesting = recipe.nesting, hostname = new.uts and (recipe.hostname or "sandbox") or nil, explicit = {}, entries = {},
     detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
   }
   plan.unshared = {}
@@ -259,7 +280,7 @@ local function compile(recipe, new, joined, at)
   end
   record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
-  local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, capabilities & CAP_SYS_ADMIN ~= 0)
+  local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, recipe.nesting or capabilities & CAP_SYS_ADMIN ~= 0)
   if not restricted and ruleset then return nil, ruleset end
   record_drop(plan, recipe, capabilities, ruleset)
 

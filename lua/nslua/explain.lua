@@ -30,6 +30,7 @@ local function facts_of(title, ready)
     user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
+    nesting = recipe.nesting or false,
     seccomp = not ready.filter and "no filter" or ("%s profile, %d instructions"):format(
       type(recipe.seccomp) == "table" and "changed" or "default", #ready.filter // 8),
     landlock = landlock.words(ready.landlock),
@@ -128,8 +129,9 @@ local function branches(facts)
   if facts.hostname then branch("hostname", escape(facts.hostname)) end
   branch("net", facts.net)
   branch("files", #facts.files == 0 and "as the caller" or "", file_nodes(facts.files))
-  branch("privileges", ("capabilities: %s; no new ones: %s"):format(
-    #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs)))
+  branch("privileges", ("capabilities: %s; no new ones: %s; nested sandboxes: %s"):format(
+    #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs),
+    yes_no(facts.nesting)))
   branch("seccomp", facts.seccomp)
   branch("landlock", escape(facts.landlock))
   branch("env", "", environment_lines(facts.env))

@@ -40,9 +40,9 @@ function M.knows(name)
   return false
 end
 
---- Whether capabilities that a payload holds open a group that is refused otherwise.
+--- Whether what a payload holds (capabilities, "nesting") opens a group that is refused otherwise.
 local function opened(group, holds)
-  for _, name in ipairs(group.caps or {}) do
+  for _, name in ipairs(group.opened_by or {}) do
     if holds[name] then return true end
   end
   return false
@@ -80,7 +80,7 @@ end
 -- @tparam function number_of gives a call's number on this machine, or nil
 -- @tparam integer arch AUDIT_ARCH_…
 -- @tparam[opt] table wanted { allow = {…}, deny = {…}, default = "enosys" | "errno" | "kill" }
--- @tparam[opt] table holds set of the capabilities that the payload holds
+-- @tparam[opt] table holds set of the capabilities that the payload holds, and "nesting"
 -- @treturn string program of bpf(4)
 -- @treturn integer its length in instructions
 function M.program(number_of, arch, wanted, holds)

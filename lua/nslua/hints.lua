@@ -44,7 +44,14 @@ end
 
 local too_old = "this kernel lacks the call or the option; nslua needs Linux 5.12 or newer"
 
+local CAP_SETFCAP <const> = 31
+
 local function map_refused()
+  local caller = require "nslua.sys".identity()
+  if caller.uid == 0 and caller.capabilities >> CAP_SETFCAP & 1 == 0 then
+    return "uid 0 maps itself with the capability setfcap only (since Linux 5.12): in a sandbox that nests others,\n  "
+      .. "caps = { \"setfcap\" } or another user"
+  end
   return user_namespaces_refused()
     or "an ordinary user can map the own uid and gid only, one line of count 1; root can map any"
 end

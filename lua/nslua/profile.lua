@@ -85,42 +85,54 @@ local allowed = {
 
 local refused = {
   {
-    name = "mounts", why = "the tree is what the recipe says", caps = { "sys_admin" },
+    name = "mounts", why = "the tree is what the recipe says", opened_by = { "sys_admin", "nesting" },
     calls = [[
       mount umount umount2 pivot_root open_tree open_tree_attr move_mount mount_setattr fsopen fsconfig fsmount fspick ]],
   },
-  { name = "chroot", why = "the root is the recipe's", caps = { "sys_chroot" }, calls = "chroot" },
+  { name = "chroot", why = "the root is the recipe's", opened_by = { "sys_chroot", "nesting" }, calls = "chroot" },
   {
-    name = "namespaces", why = "no sandbox in a sandbox, and none left: most ways out began here", caps = { "sys_admin" },
+    name = "namespaces", why = "no sandbox in a sandbox, and none left: most ways out began here",
+    opened_by = { "sys_admin", "nesting" },
     calls = "unshare setns",
   },
   {
-    name = "names", why = "the host name is the recipe's", caps = { "sys_admin" }, calls = "sethostname setdomainname",
+    name = "names", why = "the host name is the recipe's",
+    opened_by = { "sys_admin", "nesting" }, calls = "sethostname setdomainname",
   },
   {
-    name = "programs in the kernel", why = "the largest surface that the kernel has", caps = { "bpf", "perfmon", "sys_admin" },
+    name = "programs in the kernel", why = "the largest surface that the kernel has",
+    opened_by = { "bpf", "perfmon", "sys_admin" },
     calls = "bpf perf_event_open",
   },
-  { name = "userfaultfd", why = "makes races in the kernel easy to win", caps = { "sys_ptrace" }, calls = "userfaultfd" },
+  {
+    name = "userfaultfd", why = "makes races in the kernel easy to win", opened_by = { "sys_ptrace" },
+    calls = "userfaultfd",
+  },
   { name = "io_uring", why = "does what calls do, without the calls", calls = "io_uring_setup io_uring_enter io_uring_register" },
   { name = "keys", why = "keyrings know no namespaces", calls = "add_key request_key keyctl" },
   {
-    name = "other processes", why = "memory and descriptors of others", caps = { "sys_ptrace" },
+    name = "other processes", why = "memory and descriptors of others", opened_by = { "sys_ptrace" },
     calls = "ptrace process_vm_readv process_vm_writev pidfd_getfd kcmp move_pages migrate_pages",
   },
-  { name = "modules", why = "code of the kernel", caps = { "sys_module" },
+  { name = "modules", why = "code of the kernel", opened_by = { "sys_module" },
     calls = "init_module finit_module delete_module create_module query_module get_kernel_syms" },
-  { name = "boot", why = "the machine is everybody's", caps = { "sys_boot" }, calls = "reboot kexec_load kexec_file_load" },
-  { name = "swap and accounting", why = "the machine is everybody's", caps = { "sys_admin", "sys_pacct" },
+  {
+    name = "boot", why = "the machine is everybody's", opened_by = { "sys_boot" },
+    calls = "reboot kexec_load kexec_file_load",
+  },
+  { name = "swap and accounting", why = "the machine is everybody's", opened_by = { "sys_admin", "sys_pacct" },
     calls = "swapon swapoff acct quotactl quotactl_fd" },
-  { name = "clocks", why = "the time is everybody's", caps = { "sys_time" },
+  { name = "clocks", why = "the time is everybody's", opened_by = { "sys_time" },
     calls = "settimeofday stime clock_settime clock_adjtime adjtimex" },
-  { name = "log", why = "tells of the kernel's addresses", caps = { "syslog" }, calls = "syslog" },
-  { name = "handles", why = "open any file of a file system, whatever the tree", caps = { "dac_read_search" },
+  { name = "log", why = "tells of the kernel's addresses", opened_by = { "syslog" }, calls = "syslog" },
+  { name = "handles", why = "open any file of a file system, whatever the tree", opened_by = { "dac_read_search" },
     calls = "open_by_handle_at" },
-  { name = "ports", why = "the hardware", caps = { "sys_rawio" }, calls = "iopl ioperm" },
-  { name = "watching everything", why = "sees what others open", caps = { "sys_admin" }, calls = "fanotify_init fanotify_mark" },
-  { name = "terminals", why = "hangs up others", caps = { "sys_tty_config" }, calls = "vhangup" },
+  { name = "ports", why = "the hardware", opened_by = { "sys_rawio" }, calls = "iopl ioperm" },
+  {
+    name = "watching everything", why = "sees what others open", opened_by = { "sys_admin" },
+    calls = "fanotify_init fanotify_mark",
+  },
+  { name = "terminals", why = "hangs up others", opened_by = { "sys_tty_config" }, calls = "vhangup" },
   { name = "obsolete", why = "nothing uses them but exploits",
     calls = "uselib ustat sysfs _sysctl nfsservctl lookup_dcookie modify_ldt vm86 vm86old" },
 }
@@ -131,7 +143,7 @@ local NEW_NAMESPACES <const> = 0x7e020000 -- CLONE_NEW…; the bit of a time nam
 
 local checked = {
   {
-    name = "clone", why = "threads and processes, but no namespaces", caps = { "sys_admin" },
+    name = "clone", why = "threads and processes, but no namespaces", opened_by = { "sys_admin", "nesting" },
     argument = 0, any = NEW_NAMESPACES, errno = "EPERM",
   },
   {
@@ -140,7 +152,7 @@ local checked = {
   },
   {
     name = "socket", why = "unix, inet, inet6 and netlink only: other families know no namespaces, or are hardly tested",
-    argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, errno = "EAFNOSUPPORT", caps = { "net_raw" },
+    argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, errno = "EAFNOSUPPORT", opened_by = { "net_raw" },
   },
   {
     name = "personality", why = "other personalities loosen what maps may be: asking is all, and no other",

@@ -48,14 +48,14 @@ rows.proc = {
   },
   summary = function(e) return "proc on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "pid",
   doc = "The processes of the sandbox. What concerns the whole machine is read-only or masked, unless "
-    .. "`full`; `subset = \"pid\"` leaves it out.",
+    .. "`full` or with `nesting`; `subset = \"pid\"` leaves it out.",
   mount = function(e, plan)
     return plan:filesystem("proc", {
       { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
     }, { "nosuid", "nodev", "noexec" })
   end,
   after = function(e, plan)
-    if e.options.full then return end
+    if e.options.full or plan.nesting then return end -- a covered one would let no sandbox inside mount its own
     local attributes = { "ro", "nosuid", "nodev", "noexec" }
     -- A mount on it keeps a nested user namespace from mounting a full one of its own.
     for _, name in ipairs(e.options.subset and { "1" } or PROC_READ_ONLY) do
