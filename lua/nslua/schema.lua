@@ -229,8 +229,8 @@ local fields = {
   {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
     doc = "Whether the payload may make user namespaces, and in them sandboxes of its own. Otherwise the filter and the "
-      .. "kernel's limit on them refuse it. With `true` the calls for mounts and namespaces are open to it, `/proc` is whole, and "
-      .. "the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening there is "
+      .. "kernel's limit on them refuse it. With `true` the calls for mounts and namespaces are open to it, `/proc` is whole, "
+      .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening there is "
       .. "short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
   },
   {
