@@ -278,7 +278,7 @@ static int *read_fds(lua_State *L, size_t count) {
  * @function spawn
  * @tparam table options operations and payload (bytes of plans, run in this order), registers (how
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
- *   (flags), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
+ *   (flags), userns (fd of a user namespace that is joined first), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
  *   plan must await them), detached, own_pids (its end ends all in it)
  * @treturn[1] stage
  * @treturn[2] nil
@@ -295,6 +295,8 @@ static int spawn(lua_State *L) {
   request.payload = luaL_optlstring(L, -1, "", &request.payload_size);
   lua_getfield(L, 1, "namespaces");
   request.namespaces = (uint64_t)check_flags(L, lua_gettop(L), flag_set("namespaces"));
+  lua_getfield(L, 1, "userns");
+  request.userns = lua_isnil(L, -1) ? -1 : check_fd(L, lua_gettop(L));
   request.capabilities = (uint64_t)integer_option(L, "capabilities");
   lua_Integer registers = integer_option(L, "registers");
   luaL_argcheck(L, registers >= REGISTER_FREE && registers <= 30000, 1, "bad count of registers");

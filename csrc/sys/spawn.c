@@ -130,6 +130,45 @@ static int clear_numbers(struct spawn *spawn, int *image, int *copies, size_t *c
   return 0;
 }
 
+/* A process of ours that joins the prepared user namespace and makes the child from in there, in our place. The
+   namespaces of the child then belong to that one. */
+struct joiner {
+  int userns;
+  struct clone_args *args;
+  char *stack_top;
+  struct child *child;
+  long pid;
+};
+
+__attribute__((no_sanitize("address", "undefined"))) static void join_and_clone(void *data) {
+  struct joiner *joiner = data;
+  joiner->child->step = "join of the user namespace";
+  joiner->pid = SYSCALL(setns, joiner->userns, CLONE_NEWUSER);
+  if (joiner->pid >= 0) {
+    joiner->child->step = "clone3";
+    joiner->pid = clone_call(joiner->args, joiner->stack_top, run_child, joiner->child);
+  }
+  for (;;) SYSCALL(exit_group, 0);
+}
+
+/* It shares our table of fds, so that the pidfd of the child is ours. */
+static long clone_joined(const struct spawn *spawn, struct clone_args *args, char *stack_top,
+                         struct child *child) {
+  _Alignas(16) char stack[CHILD_STACK_SIZE];
+  int pidfd = -1;
+  struct joiner joiner = { spawn->userns, args, stack_top, child, 0 };
+  struct clone_args own = {
+    .flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD,
+    .pidfd = (uintptr_t)&pidfd,
+  };
+  args->flags |= CLONE_PARENT;
+  long r = clone_call(&own, stack + sizeof stack, join_and_clone, &joiner);
+  if (r < 0) return r;
+  reap_process(pidfd);
+  close(pidfd);
+  return joiner.pid;
+}
+
 static long clone_child(struct spawn *spawn, int image, const char **step) {
   _Alignas(16) char stack[CHILD_STACK_SIZE];
   struct child child = { .spawn = spawn, .image = image, .error = 0, .step = "clone3" };
@@ -139,7 +178,8 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
   };
   uint64_t all = ~(uint64_t)0, old;
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
-  long pid = clone_call(&args, stack + sizeof stack, run_child, &child);
+  long pid = spawn->userns < 0 ? clone_call(&args, stack + sizeof stack, run_child, &child)
+                               : clone_joined(spawn, &args, stack + sizeof stack, &child);
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
   *step = child.step;
   if (pid < 0) return pid;

@@ -21,6 +21,7 @@ enum { FD_NONE = -1, FD_OF_CHILD = -2 };
 struct spawn {
   /* what is wanted */
   uint64_t namespaces;    /* CLONE_NEW… flags */
+  int userns;             /* a prepared user namespace to join before they are made, or -1 */
   uint64_t capabilities;  /* that the stage keeps across its exec, in the new user namespace */
   const char *operations; /* of the recipe, */
   size_t operations_size;

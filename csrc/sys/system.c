@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -45,6 +46,15 @@ static int identity(lua_State *L) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "groups");
+  return 1;
+}
+
+/*** The name of a user, as the system's databases have it. @function user_name @tparam integer uid
+ * @treturn ?string @see getpwuid(3) */
+static int user_name(lua_State *L) {
+  const struct passwd *entry = getpwuid((uid_t)luaL_checkinteger(L, 1));
+  if (!entry) return 0;
+  lua_pushstring(L, entry->pw_name);
   return 1;
 }
 
@@ -191,6 +201,7 @@ static int system_flag_names(lua_State *L) {
 
 static const luaL_Reg functions[] = {
   { "identity", identity },
+  { "user_name", user_name },
   { "stat", system_stat },
   { "lstat", system_lstat },
   { "fstat", system_fstat },

@@ -244,7 +244,8 @@ local function new_plan(recipe, new, identity)
   }
   plan.unshared = {}
   for kind in pairs(new) do
-    if kind ~= "time" and not (kind == "pid" and plan.payload_is_init) then plan.unshared[#plan.unshared + 1] = kind end
+    local made_apart = kind == "user" and identity.delegated or kind == "time"
+    if not made_apart and not (kind == "pid" and plan.payload_is_init) then plan.unshared[#plan.unshared + 1] = kind end
   end
   return plan
 end

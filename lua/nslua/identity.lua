@@ -1,6 +1,7 @@
 --- Who the payload is: ids inside, ids outside, maps. Host id 0 is never mapped by a default.
 -- @module nslua.identity
 local Error = require "nslua.error"
+local subordinate = require "nslua.subordinate"
 local sys = require "nslua.sys"
 
 local Identity = {}
@@ -11,6 +12,7 @@ local DEFAULT_ID <const> = 1000
 
 -- Ids that no login, container manager or subordinate range uses; below 2^31, as some tools want it.
 local PRIVATE_FIRST <const>, PRIVATE_LAST <const> = 1879048192, 2147352575
+local BLOCKS_FIRST <const>, BLOCK <const> = PRIVATE_FIRST + (1 << 27), 65536
 local IDS_PER_PROCESS <const> = 64
 local boxes_made = 0
 
@@ -45,7 +47,7 @@ end
 --- An id of the private range that this process has for itself, or where that is not mapped (we are
 --- root in a container) the highest that is. nil when there is none but 0.
 local function private_id(kind, pid)
-  local span = PRIVATE_LAST - PRIVATE_FIRST + 1
+  local span = BLOCKS_FIRST - PRIVATE_FIRST
   local id = PRIVATE_FIRST + (pid * IDS_PER_PROCESS + boxes_made % IDS_PER_PROCESS) % span
   local highest = 0
   for _, range in ipairs(mapped_ranges(kind)) do
@@ -53,6 +55,12 @@ local function private_id(kind, pid)
     highest = math.max(highest, range[1] + range[2] - 1)
   end
   return highest > 0 and highest or nil
+end
+
+--- As many ids as there are wanted from the other half of the private ranges, for root: whole blocks, one a process.
+local function private_block(pid, size)
+  local block = math.max(size, BLOCK)
+  return BLOCKS_FIRST + pid % ((PRIVATE_LAST - BLOCKS_FIRST + 1) // block) * block
 end
 
 local function own_line(inside, outside) return ("%d %d 1"):format(inside, outside) end
@@ -82,24 +90,39 @@ local function private_ids(caller)
   return ids.uid and ids.gid and ids or nil
 end
 
+--- Whether the kernel lets the sandbox change its groups: an ordinary caller could shed one by which others refuse it
+-- something, so with maps that it writes itself it may not.
+function Identity:may_set_groups() return self.privileged or self.delegated or false end
+
 --- The supplementary groups wanted; or nil and a problem.
 local function read_groups(self, groups)
   if groups == "strict" then
-    if not self.privileged and has_foreign_groups(self.caller) then
+    if not self:may_set_groups() and has_foreign_groups(self.caller) then
       return nil, "groups = \"strict\", but an ordinary caller cannot drop its supplementary groups"
     end
     return {}
   end
-  if groups and self.new and not self.privileged then
-    return nil, "supplementary groups can be given by root only"
+  if groups and self.new and not self:may_set_groups() then
+    return nil, "supplementary groups can be given by root only, or with a map of subordinate ids"
   end
   return groups or {}
 end
 
+--- The map of user = "auto": the ids that are the caller's to give. Raises an nslua.error when there are none.
+local function automatic_map(self, kind, size)
+  if self.privileged then return { { 0, private_block(self.caller.pid, size or BLOCK), size or BLOCK } } end
+  local map, err = subordinate.map(kind, self.caller, size)
+  if not map then error(err, 0) end
+  return map
+end
+
+--- Whether an ordinary caller may write this map itself.
+local function is_own(map, own) return #map == 1 and map[1][2] == own and map[1][3] == 1 end
+
 --- One kind of id inside, outside, and its map.
 local function choose_id(self, kind, wanted, user)
   local caller_id = self.caller[kind]
-  local map = wanted[kind .. "_map"]
+  local map = wanted[kind .. "_map"] or wanted.auto and automatic_map(self, kind, wanted.size)
   local id = wanted[kind] or map and map[1][1] or user == "root" and 0 or self.privileged and DEFAULT_ID or caller_id
   local host
   if map then host = outside(map, id)
@@ -111,6 +134,7 @@ local function choose_id(self, kind, wanted, user)
   self[kind], self["host_" .. kind] = id, host
   self.ranges[kind] = map or { { id, host, 1 } }
   self[kind .. "_map"] = map_text(self.ranges[kind])
+  self.delegated = self.delegated or not self.privileged and not is_own(self.ranges[kind], caller_id)
 end
 
 --- Raises an nslua.error when the caller's own maps cannot be read.
@@ -125,10 +149,8 @@ function Identity.of(user, new, joined)
   self.private = private_ids(caller)
   self.privileged = self.private ~= nil
   self.holds = new or joined or self.privileged -- capabilities, before they are dropped
-  local wanted = type(user) == "table" and user or {}
+  local wanted = type(user) == "table" and user or user == "auto" and { auto = true } or {}
   local problem
-  self.groups, problem = read_groups(self, wanted.groups)
-  if problem then return nil, problem end
   if new then
     problem = choose_id(self, "uid", wanted, user) or choose_id(self, "gid", wanted, user)
     if problem then return nil, problem end
@@ -137,23 +159,31 @@ function Identity.of(user, new, joined)
   else
     self.uid, self.gid = wanted.uid or caller.uid, wanted.gid or caller.gid
   end
+  self.groups, problem = read_groups(self, wanted.groups)
+  if problem then return nil, problem end
   self.home = home_of(self.uid)
   return self
 end
 
---- Records taking on the identity: the maps (unless a privileged maker has written them), groups, ids.
+--- Whether the stage begins as uid 0: becoming another one would cost it its capabilities.
+local function is_root_inside(self)
+  return self.new and self.uid ~= 0 and outside(self.ranges.uid, 0) == self.caller.uid
+end
+
+--- Records taking on the identity: the maps (unless they have been written from outside), groups, ids.
 function Identity:record(plan)
   local setup = plan.setup
-  if self.new and not self.privileged then
+  if self.new and not self:may_set_groups() then
     for _, file in ipairs { { "setgroups", "deny" }, { "gid_map", self.gid_map }, { "uid_map", self.uid_map } } do
       plan:owner(file[1])
       setup:write(plan:proc_file(file[1]), file[2])
     end
     plan:owner "user"
-  elseif self.privileged or #self.groups > 0 then
+  elseif self:may_set_groups() or #self.groups > 0 then
     setup:setgroups(self.groups)
   end
   if not (self.new or self.joined) then return end
+  if is_root_inside(self) then setup:securebits "no_setuid_fixup" end
   setup:setresgid(self.gid, self.gid, self.gid)
   setup:setresuid(self.uid, self.uid, self.uid)
 end

@@ -56,6 +56,19 @@ local function id_map(value)
   return map
 end
 
+local user_record = check.record {
+  uid = check.id, gid = check.id, uid_map = id_map, gid_map = id_map, auto = check.one_of { true },
+  size = check.integer(1, 1 << 27), groups = check.any_of(check.one_of { "strict" }, check.list_of(check.id)),
+}
+
+local function user(value)
+  local good, problem = user_record(value)
+  if not good then return nil, problem end
+  if good.size and not good.auto then return nil, "a table where size goes with auto = true" end
+  if good.auto and (good.uid_map or good.gid_map) then return nil, "a table of either auto or maps" end
+  return good
+end
+
 local function variable_name(name)
   if type(name) == "string" and name:find "^[^=%z]+$" then return name end
   return nil, "a variable's name, without '='"
@@ -166,13 +179,12 @@ local fields = {
   },
   {
     name = "user",
-    type = check.any_of(check.one_of { "self", "root" }, check.record {
-      uid = check.id, gid = check.id, uid_map = id_map, gid_map = id_map,
-      groups = check.any_of(check.one_of { "strict" }, check.list_of(check.id)),
-    }),
-    values = "\"self\" | \"root\" | { uid=, gid=, uid_map=, gid_map=, groups= }", default = "\"self\"",
+    type = check.any_of(check.one_of { "self", "root", "auto" }, user),
+    values = "\"self\" | \"root\" | \"auto\" | { uid=, gid=, uid_map=, gid_map=, auto=, size=, groups= }", default = "\"self\"",
     doc = "`\"self\"`: an ordinary caller keeps its uid and gid; root gets an unprivileged host id of "
-      .. "its own, 1000 inside. `\"root\"`: the same outside, 0 inside. A table: `uid` and `gid` inside, "
+      .. "its own, 1000 inside. `\"root\"`: the same outside, 0 inside. `\"auto\"`: the ids that are the caller's to give, 0 "
+      .. "inside being the caller's own and the ones of subuid(5) following, through newuidmap(1); for root 65536 private ones. "
+      .. "`{ auto = true, size = 1000 }`: so many of them. A table: `uid` and `gid` inside, "
       .. "and maps of entries `{ inside, outside, count }`; `groups`: the supplementary groups, none by "
       .. "default. An ordinary caller cannot drop its own: they stay, and the result says so, unless "
       .. "`groups = \"strict\"` makes that an error.",
@@ -230,7 +242,7 @@ local fields = {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
     doc = "Whether the payload may make user namespaces, and in them sandboxes of its own. Otherwise the filter and the "
       .. "kernel's limit on them refuse it. With `true` the calls for mounts and namespaces are open to it, `/proc` is whole, "
-      .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening there is "
+      .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening "
       .. "short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
   },
   {

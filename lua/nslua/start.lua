@@ -6,6 +6,7 @@ local failure = require "nslua.failure"
 local limits = require "nslua.limits"
 local names = require "nslua.names"
 local scheduling = require "nslua.scheduling"
+local subordinate = require "nslua.subordinate"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
@@ -108,6 +109,17 @@ local function prepare_idmaps(ready, fds)
   return true
 end
 
+--- The user namespace that was made ahead; false when the sandbox makes its own. Who joins it shares our memory for a
+--- moment: so it is used again only where no payload in it could look at that, for want of a capability or of a sight.
+local function prepare_user_namespace(ready)
+  local identity = ready.identity
+  if not identity.delegated then return false end
+  local variety = (ready.new.pid or ready.keep == 0) and (ready.recipe.nesting and "nesting" or "plain") or nil
+  local handle, err = subordinate.namespace(identity.uid_map, identity.gid_map, variety)
+  ready.userns = variety and handle -- as long as the recipe is there
+  return handle, err
+end
+
 --- Opens the sources that only the caller may open.
 -- @treturn[1] table register -> fd
 -- @treturn[1] table indices of skipped operations
@@ -175,10 +187,10 @@ end
 
 -- -- the start --
 
-local function spawn_stage(ready, payload, fds)
+local function spawn_stage(ready, payload, fds, userns)
   local stage, step, errno = sys.spawn {
     operations = ready.operations, payload = payload, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
-    capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
+    userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
   }
   if not stage then return nil, failure.of_spawn(step, errno) end
@@ -244,11 +256,14 @@ function M.start(ready, options, argv, stdio, deadline)
   if terminal then fds[terminal:number()] = terminal_of(stdio) end
   local ok, err = prepare_idmaps(ready, fds)
   if not ok then return nil, err end
+  local userns
+  userns, err = prepare_user_namespace(ready)
+  if userns == nil then return nil, err end
   local opened, skipped = open_sources(ready, fds)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage
-  stage, err = spawn_stage(ready, payload.bytes, fds)
+  stage, err = spawn_stage(ready, payload.bytes, fds, userns or nil)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
