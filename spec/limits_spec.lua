@@ -36,6 +36,13 @@ describe("limits", function()
     assert.equal(soft == hard and tostring(soft) or soft .. " " .. hard, limits {}["open files"])
   end)
 
+  it("are told in the result, with what holds them", function()
+    local held = inside.run(sandbox { limits = { time = 9, nofile = 100 } }, { "true" }).enforced.limits
+    assert.same({ soft = 100, hard = 100, by = "setrlimit" }, held.nofile)
+    assert.same({ seconds = 9, by = "timer" }, held.time)
+    assert.same({ soft = 1, hard = 1, by = "setrlimit" }, held.core)
+  end)
+
   it("bite", function()
     local result = inside.run(sandbox { limits = { fsize = "1M" } }, { "sh", "-c", "head -c 2M /dev/zero > /tmp/x" })
     assert.is_false(result.ok)

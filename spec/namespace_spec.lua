@@ -81,8 +81,16 @@ describe("namespaces", function()
   end)
 
   it("that are new are told in result.enforced", function()
-    local result = inside.run(sandbox { namespaces = { "user", "uts" } }, { "true" })
-    assert.same({ "user", "uts" }, result.enforced.namespaces)
+    for _, fields in ipairs { { namespaces = { "user", "uts" } }, { clock = { boottime = 1 } }, { init = false } } do
+      local result = inside.run(sandbox(fields), { "sh", "-c", "readlink /proc/self/ns/*" })
+      for kind, inode in pairs(result.enforced.namespaces) do
+        local name = kind == "mount" and "mnt" or kind
+        assert.matches(("\n%s:[%d]\n"):format(name, inode), "\n" .. result.stdout, 1, true)
+      end
+      local kinds = {}
+      for kind in pairs(result.enforced.namespaces) do kinds[#kinds + 1] = kind end
+      assert.equal(fields.namespaces and 2 or fields.clock and 8 or 7, #kinds)
+    end
   end)
 end)
 

@@ -14,6 +14,7 @@
 #include <linux/fcntl.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
+#include <linux/stat.h>
 
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, PLAN = FIRST_FD + REGISTER_PLAN };
 enum { MSG_NOSIGNAL_ = 0x4000, SEEK_END_ = 2, STACK_SIZE = 32 * 1024, PLAN_ALIGNMENT = 1 << 20 };
@@ -65,6 +66,25 @@ static long in_bounding(long capability) { return SYSCALL(prctl, PR_CAPBSET_READ
 
 static long in_ambient(long capability) {
   return SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
+}
+
+/* Notes which namespaces we are in, while the old root's /proc can still be reached. */
+long stage_note_namespaces(struct call *call) {
+  static const char *const names[NAMESPACE_KINDS] = { "cgroup", "ipc",  "mnt",  "net",
+                                                      "pid",    "time", "user", "uts" };
+  (void)call;
+  long directory =
+      SYSCALL(openat, AT_FDCWD, "/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return directory;
+  long r = 0;
+  for (int kind = 0; kind < NAMESPACE_KINDS && r >= 0; kind++) {
+    struct statx status;
+    r = SYSCALL(statx, directory, names[kind], 0, STATX_INO, &status);
+    if (r >= 0) stage.held.namespaces[kind] = (uint32_t)status.stx_ino;
+    if (r == -ENOENT) r = 0; /* a kernel without that kind */
+  }
+  SYSCALL(close, directory);
+  return r;
 }
 
 /* Reads back what the payload is going to hold, for the maker to compare. */

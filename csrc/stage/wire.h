@@ -56,13 +56,15 @@ struct operation {
 
 enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_ENDED };
 
-enum { MAX_SKIPPED = 256 };
+enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8 };
 
 /* What the payload held just before its program started. */
 struct held {
   uint64_t effective, permitted, inheritable, bounding, ambient;
   uint32_t uid, gid, groups, securebits;
   uint32_t no_new_privs;
+  uint32_t namespaces
+      [NAMESPACE_KINDS]; /* inodes, in the order of the flag set "namespaces"; 0: unknown */
   uint32_t skipped_count;
   uint16_t skipped[MAX_SKIPPED]; /* operations that were skipped, by index */
 };

@@ -46,8 +46,17 @@ static void set_number(lua_State *L, const char *key, double value) {
   lua_setfield(L, -2, key);
 }
 
+static void push_namespaces(lua_State *L, const uint32_t *inodes) {
+  const struct flag *kind = flag_set("namespaces");
+  lua_createtable(L, 0, NAMESPACE_KINDS);
+  for (int i = 0; i < NAMESPACE_KINDS && kind[i].name; i++)
+    if (inodes[i]) set_integer(L, kind[i].name, inodes[i]);
+}
+
 static void push_held(lua_State *L, const struct held *held) {
   lua_createtable(L, 0, 12);
+  push_namespaces(L, held->namespaces);
+  lua_setfield(L, -2, "namespaces");
   set_integer(L, "effective", held->effective);
   set_integer(L, "permitted", held->permitted);
   set_integer(L, "inheritable", held->inheritable);
@@ -335,6 +344,7 @@ static int bad_in_parent(struct call *call) {
 }
 long stage_await(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
+long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
 
 /* Takes the fds that operations opened into handles: register → fd, in the table on the top. */

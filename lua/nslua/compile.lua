@@ -112,6 +112,8 @@ local function record_setup(plan, recipe, joined)
     plan.setup:fork("pid", plan.detached, nil)
     plan.setup:parent_death_signal(SIGKILL)
   end
+  plan:owner "namespaces"
+  plan.setup:tolerate("ENOENT"):note_namespaces()
   return true
 end
 

@@ -57,20 +57,27 @@ table.sort(M.names)
 --- A default is never more than the caller has itself.
 local function capped(value, hard) return hard >= 0 and hard < value and hard or value end
 
---- Records the limits of the payload.
--- @param section of a plan
+--- The limits that a payload gets: those of the recipe, and the defaults.
 -- @tparam ?table wanted the field
-function M.record(section, wanted)
-  wanted = wanted or {}
+-- @treturn table name -> { soft=, hard=, by = "setrlimit" }
+function M.of(wanted)
+  local limits = {}
   for _, default in ipairs(DEFAULTS) do
-    local name, value = default[1], default[2]
-    if not wanted[name] then
-      local most = capped(value, select(2, sys.getrlimit(name)))
-      section:setrlimit(name, most, most)
-    end
+    local most = capped(default[2], select(2, sys.getrlimit(default[1])))
+    limits[default[1]] = { soft = most, hard = most, by = "setrlimit" }
   end
+  for name, of in pairs(wanted or {}) do
+    if RESOURCES[name] then limits[name] = { soft = of.soft, hard = of.hard, by = "setrlimit" } end
+  end
+  return limits
+end
+
+--- Records limits.
+-- @param section of a plan
+-- @tparam table limits as of M.of
+function M.record(section, limits)
   for _, name in ipairs(M.names) do
-    local of = wanted[name]
+    local of = limits[name]
     if of then section:setrlimit(name, of.soft, of.hard) end
   end
 end

@@ -35,6 +35,7 @@ end
 
 --- The payload's limits, and the one that was raised for its set-up. Few open files may be allowed from here on:
 -- then what the exec would close goes now, but for the way to report.
+-- @treturn table the limits that hold, and by what
 local function record_limits(section, ready)
   local wanted = ready.recipe.limits
   local soft, hard = sys.getrlimit "nofile"
@@ -44,7 +45,10 @@ local function record_limits(section, ready)
     section:close_range(CONTROL_FD + 1, LAST_FD)
   end
   if raised then section:setrlimit("nofile", soft, hard) end
-  limits.record(section, wanted)
+  local held = limits.of(wanted)
+  limits.record(section, held)
+  if wanted and wanted.time then held.time = { seconds = wanted.time, by = "timer" } end
+  return held
 end
 
 --- The last operations, in the payload's process.
@@ -75,12 +79,12 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
-  record_limits(section, ready)
+  local held = record_limits(section, ready)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
   section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filter)
-  return { bytes = section:bytes(), owners = owners }
+  return { bytes = section:bytes(), owners = owners, limits = held }
 end
 
 --- The same, kept for the next run of the same words in the same directory.
@@ -172,15 +176,24 @@ local function copy(value)
   return result
 end
 
-local function enforced_of(ready, held, skipped)
+--- The inodes of the namespaces that are not the caller's.
+local function namespaces_of(ready, inodes)
+  local result = {}
+  for kind, inode in pairs(inodes) do
+    if ready.new[kind] or ready.joined[kind] then result[kind] = inode end
+  end
+  return result
+end
+
+local function enforced_of(ready, payload, held, skipped)
   return {
-    namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
+    namespaces = namespaces_of(ready, held.namespaces), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     securebits = securebits_of(held), no_new_privs = held.no_new_privs, skipped = skipped,
     seccomp = ready.filter and {
       profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
     } or nil,
-    landlock = copy(ready.landlock), scheduling = copy(ready.recipe.scheduling),
+    limits = copy(payload.limits), landlock = copy(ready.landlock), scheduling = copy(ready.recipe.scheduling),
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end
@@ -275,7 +288,7 @@ function M.start(ready, options, argv, stdio, deadline)
   local skipped_labels = {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(ready.operations, ready.owners, held.skipped, skipped_labels)
-  return stage, enforced_of(ready, held, skipped_labels)
+  return stage, enforced_of(ready, payload, held, skipped_labels)
 end
 
 return M
