@@ -1,5 +1,5 @@
 --- box:run { "/bin/true" } in a loop: nslua loop.lua COUNT [MIB [RECIPE]]. Prints the microseconds of each
--- run. MIB of memory are touched before; RECIPE is "default", "unfiltered" (without seccomp), "namespaces" (those
+-- run. MIB of memory are touched before; RECIPE is "default", "unfiltered" (without seccomp and Landlock), "namespaces" (those
 -- of the Go program, no files) or "mount" (with a mount namespace, the host's tree in it).
 local nslua = require "nslua"
 local clock = nslua.sys.clock
@@ -9,7 +9,7 @@ local count, size, kind = tonumber(arg[1]), tonumber(arg[2] or 0), arg[3] or "de
 
 local KINDS <const> = { "user", "uts", "ipc", "pid", "net", "cgroup" }
 local RECIPES <const> = {
-  default = {}, unfiltered = { seccomp = false },
+  default = {}, unfiltered = { seccomp = false, landlock = false },
   namespaces = { namespaces = KINDS, net = "none" },
   mount = { namespaces = { "mount", table.unpack(KINDS) }, net = "none", fs = { nslua.fs.host() } },
 }
