@@ -51,6 +51,17 @@ long write_once(int fd, const char *data, size_t size);
    elsewhere would be believed in vain, CVE-2019-16884 (ids.c). */
 long open_proc(long pid, const char *name);
 
+/* One of the filters of execve, which follow one another: flags as of the primitive seccomp, and the
+   program, an array of struct sock_filter. */
+struct filter {
+  uint32_t flags;
+  uint32_t size; /* in bytes */
+  char program[];
+};
+
+/* Installs filters one after the other; on failure `number` says which one it was (filter.c). */
+long install_filters(const struct argument *list, unsigned *number);
+
 /* Runs child(data) in a new process on the stack that ends at `stack_top` (clone.c). `args` is a
    struct clone_args; the new process never returns. Falls back to clone(2) without clone3. */
 struct clone_args;

@@ -4,6 +4,7 @@
 #include <linux/close_range.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <string.h>
 #include <sys/resource.h>

@@ -12,6 +12,7 @@ local sys = require "nslua.sys"
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
 local SIGKILL <const> = 9
+local LOG <const> = 2 -- SECCOMP_FILTER_FLAG_LOG
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
@@ -166,15 +167,27 @@ local function capability_mask(caps, identity)
   return mask
 end
 
---- The payload's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.
--- @treturn ?string
-local function filter_of(recipe, capabilities)
-  local wanted = recipe.seccomp
-  if wanted == false then return nil end
-  if type(wanted) ~= "table" and capabilities == 0 then return sys.default_filter() end
+--- The profile's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.
+local function profile_filter(wanted, capabilities)
+  if not wanted and capabilities == 0 then return sys.default_filter() end
   local holds = {}
   for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
-  return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), type(wanted) == "table" and wanted or nil, holds))
+  return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), wanted, holds))
+end
+
+--- The payload's filters, in the order in which they are installed.
+-- @treturn ?table a list of { program=, flags= }; and profile, instructions, programs, as they are told
+local function filters_of(recipe, capabilities)
+  if recipe.seccomp == false then return nil end
+  local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
+  local changed = wanted.allow or wanted.deny or wanted.default
+  local own, flags = profile_filter(changed and wanted, capabilities), wanted.log and LOG or 0
+  local filters = {
+    { program = own, flags = flags }, profile = changed and "changed" or "default", instructions = #own // 8,
+    programs = wanted.programs and #wanted.programs,
+  }
+  for i, program in ipairs(wanted.programs or {}) do filters[i + 1] = { program = program, flags = flags } end
+  return filters
 end
 
 --- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
@@ -264,7 +277,7 @@ local function compile(recipe, new, joined, at)
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    refusal = plan.refusal, filter = filter_of(recipe, capabilities),
+    refusal = plan.refusal, filters = filters_of(recipe, capabilities),
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,

@@ -12,6 +12,13 @@ local function warnings_of(ready)
   return texts
 end
 
+local function seccomp_words(filters)
+  if not filters then return "no filter" end
+  local words = { ("%s profile, %d instructions"):format(filters.profile, filters.instructions) }
+  if filters.programs then words[#words + 1] = filters.programs .. " more of the recipe" end
+  return table.concat(words, "; ")
+end
+
 --- Everything that is shown, as plain data.
 local function facts_of(title, ready)
   local recipe, identity = ready.recipe, ready.identity
@@ -29,8 +36,7 @@ local function facts_of(title, ready)
     user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
-    seccomp = not ready.filter and "no filter" or ("%s profile, %d instructions"):format(
-      type(recipe.seccomp) == "table" and "changed" or "default", #ready.filter // 8),
+    seccomp = seccomp_words(ready.filters),
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",

@@ -115,6 +115,9 @@ local H = {
   expect_mount = {
     EROFS = "the kernel can use upper or work only for reading: both must belong to the sandbox's user, or who it stands for",
   },
+  seccomp = {
+    EINVAL = "the kernel does not take it as a filter: seccomp(2) says which instructions it may have",
+  },
   setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
   chown = { EINVAL = "the id is not mapped in the sandbox (see the field user)" },
   open_tree = {

@@ -118,6 +118,12 @@ local function call(value)
   return nil, "a system call or a group" .. (near and (" (did you mean '%s'?)"):format(near) or "")
 end
 
+--- A filter as the kernel takes it: an array of struct sock_filter, as seccomp_export_bpf(3) writes it.
+local function program(value)
+  if type(value) == "string" and #value > 0 and #value % 8 == 0 and #value <= 4096 * 8 then return value end
+  return nil, "a string of 1 to 4096 instructions of BPF, 8 bytes each"
+end
+
 local function step(value)
   if type(value) ~= "function" then return nil, "a function" end
   return value
@@ -176,12 +182,15 @@ local fields = {
     name = "seccomp",
     type = check.any_of(check.one_of { "default", false }, check.record {
       allow = check.list_of(call), deny = check.list_of(call), default = check.one_of { "enosys", "errno", "kill" },
+      programs = check.list_of(program), log = check.boolean,
     }),
-    values = "\"default\" | { allow =, deny =, default = } | false", default = "\"default\"",
+    values = "\"default\" | { allow =, deny =, default =, programs =, log = } | false", default = "\"default\"",
     doc = "The system calls that the payload may make: those of the profile, which leaves out what an unprivileged program does "
       .. "not need. A table changes it: `allow` and `deny` are lists of names, of groups (`\"@mounts\"`) and of "
       .. "`{ name, argument = 0, values = { … } }`; `default` is what a call meets that nobody names. Capabilities in `caps` "
-      .. "open the calls that need them. `false`: no filter.",
+      .. "open the calls that need them. `programs`: further filters, as strings of compiled BPF (what libseccomp's "
+      .. "`seccomp_export_bpf` writes), on top of this one: the strictest holds. `log = true`: refused calls also go to the "
+      .. "kernel's audit log. `false`: no filter.",
   },
   {
     name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",

@@ -45,6 +45,13 @@ local function record_limits(section, ready)
   limits.record(section, wanted)
 end
 
+--- The filters as execve takes them.
+local function packed(filters)
+  local list = {}
+  for i, filter in ipairs(filters) do list[i] = ("=I4s4"):pack(filter.flags, filter.program) end
+  return table.concat(list)
+end
+
 --- The last operations, in the payload's process.
 -- @treturn table bytes, and the owners of their notes
 local function record_payload(ready, options, argv, cwd)
@@ -53,14 +60,17 @@ local function record_payload(ready, options, argv, cwd)
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
+    [first + 4] = "seccomp",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
-  local filter = ready.filter
-  if filter and recipe.no_new_privs == false then -- then it takes a capability that is about to go
-    section:seccomp(filter)
-    filter = nil
+  local filters = ready.filters
+  if filters and recipe.no_new_privs == false then -- then they take a capability that is about to go
+    section:note(first + 4)
+    for _, filter in ipairs(filters) do section:seccomp(filter.program, filter.flags) end
+    section:note(first + 1)
+    filters = nil
   end
   ready.record_capabilities(section)
   section:hold()
@@ -73,7 +83,7 @@ local function record_payload(ready, options, argv, cwd)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
-  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filter)
+  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and packed(filters))
   return { bytes = section:bytes(), owners = owners }
 end
 
@@ -137,13 +147,14 @@ local function labels(operations, owners, indices, list)
 end
 
 local function enforced_of(ready, held, skipped)
+  local filters = ready.filters
   return {
     namespaces = names.sorted(ready.new), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     no_new_privs = held.no_new_privs, skipped = skipped,
-    seccomp = ready.filter and {
-      profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
-    } or nil,
+    seccomp = filters and {
+      profile = filters.profile, instructions = filters.instructions, programs = filters.programs,
+    },
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end
