@@ -92,13 +92,24 @@ long kernel_seccomp(struct call *call) {
   return install(ARG_STR(0), ARG_SIZE(0), (uint32_t)ARG_INT(1));
 }
 
-long install_filters(const struct argument *list, unsigned *number) {
-  const char *at = (const char *)list->value, *end = at + list->size;
+/* A filter that notifies gives an fd. Who waits to serve it shares our fds: it must see the number only when the fd
+   is there. */
+static long install_listened(const struct filter *filter, int *listener) {
+  if (!listener) return -EINVAL;
+  long fd = install(filter->program, filter->size, filter->flags);
+  if (fd >= 0) __atomic_store_n(listener, (int)fd, __ATOMIC_RELEASE);
+  return fd;
+}
+
+long install_filters(const struct call *call, int n, unsigned *number) {
+  const char *at = ARG_STR(n), *end = at + ARG_SIZE(n);
   for (*number = 1; at < end; ++*number) {
     const struct filter *filter = (const void *)at;
     size_t left = (size_t)(end - at);
     if (left < sizeof *filter || filter->size > left - sizeof *filter) return -EINVAL;
-    long r = install(filter->program, filter->size, filter->flags);
+    long r = filter->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER
+                 ? install_listened(filter, call->listener)
+                 : install(filter->program, filter->size, filter->flags);
     if (r < 0) return r;
     at = filter->program + filter->size;
   }

@@ -24,6 +24,8 @@ struct argument {
 struct call {
   struct argument arguments[MAX_ARGUMENTS];
   unsigned detail;
+  int *
+      listener; /* where somebody waits for the fd of a filter that notifies; NULL when nobody does */
 };
 
 typedef long primitive(struct call *);
@@ -59,8 +61,8 @@ struct filter {
   char program[];
 };
 
-/* Installs filters one after the other; on failure `number` says which one it was (filter.c). */
-long install_filters(const struct argument *list, unsigned *number);
+/* Installs those that are argument `n`, one after the other; on failure `number` says which one it was (filter.c). */
+long install_filters(const struct call *call, int n, unsigned *number);
 
 /* Runs child(data) in a new process on the stack that ends at `stack_top` (clone.c). `args` is a
    struct clone_args; the new process never returns. Falls back to clone(2) without clone3. */

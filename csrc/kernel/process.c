@@ -135,7 +135,7 @@ static long install_all_filters(struct call *call) {
   unsigned number;
   long r = ARG_INT(4) ? kernel_refuse_setid_files(call) : 0;
   if (r < 0) return r;
-  r = install_filters(&call->arguments[5], &number);
+  r = install_filters(call, 5, &number);
   if (r < 0) call->detail = 1 + number;
   else call->arguments[4] = call->arguments[5] = (struct argument){ 0 };
   return r;

@@ -12,7 +12,7 @@ local sys = require "nslua.sys"
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
 local SIGKILL <const> = 9
-local LOG <const> = 2 -- SECCOMP_FILTER_FLAG_LOG
+local LOG <const>, NEW_LISTENER <const>, WAIT_KILLABLE_RECV <const> = 2, 8, 32 -- SECCOMP_FILTER_FLAG_…
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
@@ -175,15 +175,22 @@ local function profile_filter(wanted, capabilities)
   return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), wanted, holds))
 end
 
+--- The flags of a filter that notifies the recorder. Where the kernel has it, a signal does not make who waits
+--- for the recorder's answer call again, and be counted again.
+local function listening_flags()
+  return NEW_LISTENER | (kernel.at_least(5, 19) and WAIT_KILLABLE_RECV or 0)
+end
+
 --- The payload's filters, in the order in which they are installed.
--- @treturn ?table a list of { program=, flags= }; and profile, instructions, programs, as they are told
+-- @treturn ?table a list of { program=, flags= }; and profile, instructions, mode, programs, as they are told
 local function filters_of(recipe, capabilities)
   if recipe.seccomp == false then return nil end
   local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
   local changed = wanted.allow or wanted.deny or wanted.default
-  local own, flags = profile_filter(changed and wanted, capabilities), wanted.log and LOG or 0
+  local own, flags = profile_filter((changed or wanted.mode) and wanted, capabilities), wanted.log and LOG or 0
   local filters = {
-    { program = own, flags = flags }, profile = changed and "changed" or "default", instructions = #own // 8,
+    { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },
+    profile = changed and "changed" or "default", instructions = #own // 8, mode = wanted.mode,
     programs = wanted.programs and #wanted.programs,
   }
   for i, program in ipairs(wanted.programs or {}) do filters[i + 1] = { program = program, flags = flags } end
@@ -270,6 +277,7 @@ local function compile(recipe, new, joined, at)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
+  local filters = filters_of(recipe, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
@@ -277,9 +285,11 @@ local function compile(recipe, new, joined, at)
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    refusal = plan.refusal, filters = filters_of(recipe, capabilities),
+    refusal = plan.refusal, filters = filters,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
-    own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
+    -- A recorder's stage is asked to end, not killed: it has something to tell.
+    own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
+    recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
   }
 end

@@ -15,6 +15,7 @@ end
 local function seccomp_words(filters)
   if not filters then return "no filter" end
   local words = { ("%s profile, %d instructions"):format(filters.profile, filters.instructions) }
+  if filters.mode == "log" then words[#words + 1] = "it only logs: the payload is not contained by it" end
   if filters.programs then words[#words + 1] = filters.programs .. " more of the recipe" end
   return table.concat(words, "; ")
 end

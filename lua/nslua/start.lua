@@ -60,7 +60,7 @@ local function record_payload(ready, options, argv, cwd)
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
-    [first + 4] = "seccomp",
+    [first + 4] = "seccomp", [first + 5] = "recorder of seccomp",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
   section:note(first + 1)
@@ -74,6 +74,10 @@ local function record_payload(ready, options, argv, cwd)
   end
   ready.record_capabilities(section)
   section:hold()
+  if filters and filters.mode then
+    section:note(first + 5)
+    section:record()
+  end
   section:note(first + 2)
   if cwd then section:chdir(cwd) end
   section:note(first + 1)
@@ -153,7 +157,8 @@ local function enforced_of(ready, held, skipped)
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     no_new_privs = held.no_new_privs, skipped = skipped,
     seccomp = filters and {
-      profile = filters.profile, instructions = filters.instructions, programs = filters.programs,
+      profile = filters.profile, instructions = filters.instructions, mode = filters.mode,
+      programs = filters.programs,
     },
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
