@@ -164,15 +164,24 @@ print(call(getppid))]])
     assert.is_true(count(result, "getppid") >= 1)
   end)
 
-  it("tells what was recorded until a time limit, and leaves nothing", function()
-    for _, more in ipairs { {}, { init = false }, { namespaces = { "user" } }, { namespaces = {}, user = nslua.unset } } do
+  it("tells what was recorded until the sandbox was stopped, and leaves nothing", function()
+    for _, more in ipairs { {}, { init = false }, { namespaces = { "user" } }, { namespaces = {} } } do
       local marker = watch.marker()
-      local result = inside.run(box:with(more), { "sh", "-c", "unshare -U true; sleep " .. marker .. " & sleep " .. marker, timeout = 0.7 })
-      assert.equal("timeout", result.reason)
+      local process <close> = assert(box:with(more):spawn { "sh", "-c", ("unshare -U true; sleep %s & exec sleep %s"):format(marker, marker) })
+      assert.is_true(watch.appear(marker, 2))
+      process:stop()
+      local result = assert(process:wait(10))
+      assert.equal(9, result.signal)
       assert.same({ unshare = 1 }, counts(result))
       assert.is_nil(result.refused.incomplete)
       assert.is_true(watch.vanish(marker))
     end
+  end)
+
+  it("tells what was recorded until a time limit", function()
+    local result = inside.run(box, { "sh", "-c", "unshare -U true; sleep 100", timeout = 3 })
+    assert.equal("timeout", result.reason)
+    assert.same({ unshare = 1 }, counts(result))
   end)
 
   it("leaves nothing of what the payload has put into the background", function()

@@ -19,13 +19,12 @@ struct argument {
   unsigned long size;
 };
 
-/* One call: its arguments, and on failure where in its path argument the trouble is (the offset
-   just behind the component, 0 when unknown). */
+/* One call: its arguments; on failure where in its path argument the trouble is (the offset just behind
+   the component, 0 when unknown); where somebody waits for the fd of a filter that notifies, or NULL. */
 struct call {
   struct argument arguments[MAX_ARGUMENTS];
   unsigned detail;
-  int *
-      listener; /* where somebody waits for the fd of a filter that notifies; NULL when nobody does */
+  int *listener;
 };
 
 typedef long primitive(struct call *);

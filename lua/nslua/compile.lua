@@ -191,9 +191,10 @@ local function filters_of(recipe, capabilities)
   local filters = {
     { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },
     profile = changed and "changed" or "default", instructions = #own // 8, mode = wanted.mode,
-    programs = wanted.programs and #wanted.programs,
   }
-  for i, program in ipairs(wanted.programs or {}) do filters[i + 1] = { program = program, flags = flags } end
+  for i, program in ipairs(wanted.programs or {}) do
+    filters[i + 1], filters.programs = { program = program, flags = flags }, i
+  end
   return filters
 end
 
