@@ -22,7 +22,10 @@ local HARMLESS <const> = {
   ppoll = "the wait is repeated",
   poll = "the wait is repeated",
   rt_sigprocmask = "the signals around the clone are not held back, or stay so in a program that is ending",
-  getpid = "it cannot fail", getegid = "it cannot fail", geteuid = "it cannot fail", uname = "it cannot fail",
+  clock_gettime = "where a sort begins",
+  nanosleep = "the wait is a short one, and repeated",
+  getpid = "it cannot fail", getppid = "it cannot fail", getegid = "it cannot fail", geteuid = "it cannot fail",
+  uname = "it cannot fail",
   getgroups = "only a list for the error messages: the stage reports how many the payload has",
   prctl = "reading a set of capabilities ends at the first failure; what is asked for is compared with what is held",
   rt_sigaction = "the dispositions that the interpreter sets for itself",
@@ -98,7 +101,7 @@ local box = assert(load("local sandbox, fs, directory = ... return " .. recipe))
 local output = assert(io.open(directory .. "/output", "w"))
 local status = assert(io.open "/proc/self/status")
 require "nslua.process" require "nslua.hints" require "nslua.streams" require "nslua.result" require "nslua.compile"
-pcall(require, "nslua.start") pcall(require, "nslua.failure") pcall(require, "nslua.options")
+require "nslua.filter" pcall(require, "nslua.start") pcall(require, "nslua.failure") pcall(require, "nslua.options")
 os.execute(("exec strace -f -qq -o %s/trace %s -p %d >/dev/null 2>&1 &"):format(directory, injection, sys.getpid()))
 repeat
   status:seek "set"
@@ -115,6 +118,7 @@ local RECIPES <const> = {
   { "a light sandbox", "sandbox { namespaces = { 'user', 'pid' } }" },
   { "a sandbox without a PID namespace", "sandbox { namespaces = { 'user' } }" },
   { "a sandbox whose payload is PID 1", "sandbox { namespaces = { 'user', 'pid' }, init = false }" },
+  { "a sandbox whose filter only logs", "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" },
   { "the default sandbox", "sandbox { fs = { fs.os(), fs.ro(directory, directory) } }" },
 }
 

@@ -279,6 +279,77 @@ libc = ctypes.CDLL(None, use_errno=True); libc.syscall(%d); print(ctypes.get_err
     assert.matches("NoNewPrivs:%s+0\nSeccomp:%s+2\n.*Operation not permitted", seen)
   end)
 
+  describe("has further programs, which", function()
+    local compiler = require "nslua.bpf"
+
+    --- A program that refuses some calls with an errno, and allows the others.
+    local function refusing(errno, ...)
+      local rules = {}
+      for _, name in ipairs { ... } do rules[sys.syscall_number(name)] = compiler.ERRNO | errno end
+      return (compiler.program(sys.audit_arch(), rules, ALLOW))
+    end
+
+    it("hold besides the profile", function()
+      local box = sandbox { seccomp = { programs = { refusing(11, "getppid"), refusing(12, "getpgid", "mount") } } }
+      local seen, result = call_inside(box, { "getppid", "getpgid", "mount", "getpid" })
+      assert.equal("getppid 11\ngetpgid 12\nmount 12\ngetpid -\n", seen)
+      assert.same({ profile = "default", instructions = #FILTER // 8, programs = 2 }, result.enforced.seccomp)
+      assert.matches("seccomp +default profile, %d+ instructions; 2 more of the recipe", box:explain())
+    end)
+
+    it("hold without no_new_privs, and where none can make set-id files", function()
+      local program = refusing(11, "getppid")
+      local box = sandbox { no_new_privs = false, seccomp = { programs = { program } } }
+      assert.equal("getppid 11\nmount 1\n", (call_inside(box, { "getppid", "mount" })))
+      local directory = probe.directory()
+      box = sandbox { fs = { nslua.fs.os(), nslua.fs.rw(directory, "/work") }, seccomp = { programs = { program } } }
+      assert.equal("getppid 11\nmount 1\n", (call_inside(box, { "getppid", "mount" })))
+      probe.remove(directory)
+    end)
+
+    it("may forbid all that the start takes, but the exec", function()
+      local box = sandbox { seccomp = { programs = { refusing(11, "openat2", "seccomp", "prctl", "dup3", "close_range", "chdir") } } }
+      assert.equal("openat2 11\nseccomp 11\n", (call_inside(box, { "openat2", "seccomp" })))
+    end)
+
+    it("stay the same for a command that is only found at the second place", function()
+      local files = { nslua.fs.os(), nslua.fs.file("/first/here", "", { mode = 420 }),
+        nslua.fs.file("/second/here", "#!/bin/sh\ngrep Seccomp_filters: /proc/self/status", { mode = 493 }) }
+      local box = sandbox { fs = files, env = { PATH = "/first:/second:/usr/bin" }, seccomp = { programs = { refusing(11, "getppid") } } }
+      assert.equal("Seccomp_filters:\t2\n", inside.run(box, { "here" }).stdout)
+    end)
+
+    it("are strings of whole instructions", function()
+      local expected = "1 to 4096 instructions of BPF, 8 bytes each"
+      for _, wrong in ipairs { "", "1234567", ("x"):rep(4097 * 8), 7, true, {} } do
+        assert.truthy(mistake { programs = { wrong } }:find(expected, 1, true))
+      end
+      assert.truthy(mistake { programs = "12345678" })
+      assert.is_nil(mistake { programs = { ("x"):rep(4096 * 8) } })
+    end)
+
+    it("are told of by number when the kernel does not accept them", function()
+      for _, privileges in ipairs { true, false } do
+        local _, message, err = inside.run(sandbox { no_new_privs = privileges, seccomp = { programs = { refusing(1, "mount"), "12345678" } } },
+          { "true" })
+        assert.equal("seccomp", err.op)
+        assert.matches((privileges and "^program 2 of " or "^") .. "seccomp: Invalid argument %(EINVAL%);\n  the kernel does not take it",
+          message)
+      end
+    end)
+  end)
+
+  it("has its refusals logged by the kernel", function()
+    local entries = ("dmesg | grep -c 'type=1326 .* syscall=%d .* code=0x50000'"):format(sys.syscall_number "getppid")
+    local before = probe.shell(entries)
+    assert.equal("getppid 1\n", (call_inside(sandbox { seccomp = { log = true, deny = { "getppid" } } }, { "getppid" })))
+    if not probe.is_root then return pending "only root reads the kernel's log" end
+    local after = probe.shell(entries)
+    assert.equal("getppid 1\n", (call_inside(sandbox { seccomp = { deny = { "getppid" } } }, { "getppid" })))
+    if after == "0\n" then return pending "this kernel has no audit log, or somebody else reads it" end
+    assert.not_equal(before, after)
+  end)
+
   it("knows its names", function()
     assert.matches("a system call or a group %(did you mean 'socket'%?%)", mistake { deny = { "sokcet" } })
     assert.matches("did you mean '@mounts'%?", mistake { allow = { "@mountss" } })

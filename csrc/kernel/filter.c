@@ -76,21 +76,48 @@ static const struct sock_filter no_setid_files[] = {
   RETURN(SECCOMP_RET_ALLOW),
 };
 
-static long install(const void *filter, size_t size) {
+static long install(const void *filter, size_t size, uint32_t flags) {
   struct sock_fprog program = {
     .len = (unsigned short)(size / sizeof(struct sock_filter)),
     .filter = (struct sock_filter *)(uintptr_t)filter,
   };
+  if (size % sizeof(struct sock_filter)) return -EINVAL;
   if (size > BPF_MAXINSNS * sizeof(struct sock_filter)) return -E2BIG;
-  return SYSCALL(seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+  return SYSCALL(seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 }
 
 /** Installs a filter, an array of struct sock_filter. Needs no_new_privs or CAP_SYS_ADMIN.
     @see seccomp(2) */
-long kernel_seccomp(struct call *call) { return install(ARG_STR(0), ARG_SIZE(0)); }
+long kernel_seccomp(struct call *call) {
+  return install(ARG_STR(0), ARG_SIZE(0), (uint32_t)ARG_INT(1));
+}
+
+/* A filter that notifies gives an fd. Who waits to serve it shares our fds: it must see the number only when the fd
+   is there. */
+static long install_listened(const struct filter *filter, int *listener) {
+  if (!listener) return -EINVAL;
+  long fd = install(filter->program, filter->size, filter->flags);
+  if (fd >= 0) __atomic_store_n(listener, (int)fd, __ATOMIC_RELEASE);
+  return fd;
+}
+
+long install_filters(const struct call *call, int n, unsigned *number) {
+  const char *at = ARG_STR(n), *end = at + ARG_SIZE(n);
+  for (*number = 1; at < end; ++*number) {
+    const struct filter *filter = (const void *)at;
+    size_t left = (size_t)(end - at);
+    if (left < sizeof *filter || filter->size > left - sizeof *filter) return -EINVAL;
+    long r = filter->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER
+                 ? install_listened(filter, call->listener)
+                 : install(filter->program, filter->size, filter->flags);
+    if (r < 0) return r;
+    at = filter->program + filter->size;
+  }
+  return 0;
+}
 
 /** No file with a set-id bit or capabilities can be made from here on. Needs no_new_privs. @see seccomp(2) */
 long kernel_refuse_setid_files(struct call *call) {
   (void)call;
-  return install(no_setid_files, sizeof no_setid_files);
+  return install(no_setid_files, sizeof no_setid_files, 0);
 }

@@ -19,11 +19,12 @@ struct argument {
   unsigned long size;
 };
 
-/* One call: its arguments, and on failure where in its path argument the trouble is (the offset
-   just behind the component, 0 when unknown). */
+/* One call: its arguments; on failure where in its path argument the trouble is (the offset just behind
+   the component, 0 when unknown); where somebody waits for the fd of a filter that notifies, or NULL. */
 struct call {
   struct argument arguments[MAX_ARGUMENTS];
   unsigned detail;
+  int *listener;
 };
 
 typedef long primitive(struct call *);
@@ -53,6 +54,17 @@ long file_type(int fd);
 /* A file of /proc/PID (0: of the caller) for writing, if it really is on procfs: a map written
    elsewhere would be believed in vain, CVE-2019-16884 (ids.c). */
 long open_proc(long pid, const char *name);
+
+/* One of the filters of execve, which follow one another: flags as of the primitive seccomp, and the
+   program, an array of struct sock_filter. */
+struct filter {
+  uint32_t flags;
+  uint32_t size; /* in bytes */
+  char program[];
+};
+
+/* Installs those that are argument `n`, one after the other; on failure `number` says which one it was (filter.c). */
+long install_filters(const struct call *call, int n, unsigned *number);
 
 /* Runs child(data) in a new process on the stack that ends at `stack_top` (clone.c). `args` is a
    struct clone_args; the new process never returns. Falls back to clone(2) without clone3. */

@@ -129,27 +129,34 @@ long kernel_setrlimit(struct call *call) {
   return SYSCALL(prlimit64, 0, ARG_INT(0), &limits, 0);
 }
 
-/* The filters of the payload come last: they may take away what looking up needs. */
-static long install_filters(struct call *call) {
-  struct call filter = { .arguments = { call->arguments[5] } };
-  long r = ARG_STR(5) ? kernel_seccomp(&filter) : 0;
-  return r >= 0 && ARG_INT(4) ? kernel_refuse_setid_files(call) : r;
+/* The filters come last, as they may take away what looking up needs; our own first, as they may take away
+   seccomp. They are installed once: a further candidate runs under the same. */
+static long install_all_filters(struct call *call) {
+  unsigned number;
+  long r = ARG_INT(4) ? kernel_refuse_setid_files(call) : 0;
+  if (r < 0) return r;
+  r = install_filters(call, 5, &number);
+  if (r < 0) call->detail = 1 + number;
+  else call->arguments[4] = call->arguments[5] = (struct argument){ 0 };
+  return r;
 }
 
-/* Executes one candidate. ENOENT although the file is there means that its interpreter is not:
-   call->detail tells. */
+/* Executes one candidate. ENOENT although the file is there means that its interpreter is not. */
 static long execute(struct call *call, const char *file) {
   long fd = look_up(file, 0);
   if (fd < 0) return fd;
   SYSCALL(close, fd);
-  long r = install_filters(call);
-  if (r >= 0) r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
+  long r = install_all_filters(call);
+  if (r < 0) return r;
+  r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
   call->detail = r == -ENOENT;
   return r;
 }
 
-/** Replaces the program. A name without "/" is searched for in the list of directories `path`.
-    With `refuse_setid_files` the new program cannot make any (see there). On ENOENT, detail 1 says that the file exists and its interpreter is missing. @see execve(2) */
+/** Replaces the program. A name without "/" is searched for in the list of directories `path`. With
+    `refuse_setid_files` the new program cannot make any (see there). `filters` are installed just before: each is
+    its flags (as of seccomp) and its size as uint32_t, and the program. On ENOENT, detail 1 says that the file
+    exists and its interpreter is missing; with any errno, 1 + n that filter n was not accepted. @see execve(2) */
 long kernel_execve(struct call *call) {
   const char *file = ARG_STR(0);
   const char *path = ARG_STR(3);
@@ -165,7 +172,7 @@ long kernel_execve(struct call *call) {
       candidate[n] = '/';
       text_append(candidate + n + 1, file);
       long r = execute(call, candidate);
-      if (r == -EACCES) failure = r;
+      if (r == -EACCES && !call->detail) failure = r;
       else if ((r != -ENOENT && r != -ENOTDIR) || call->detail) return r;
     }
     path += n + (path[n] == ':');

@@ -10,6 +10,7 @@ struct machine {
   int32_t *registers;
   unsigned index;  /* of the operation that runs */
   unsigned detail; /* of the one that failed */
+  int *listener;   /* see struct call */
   uint32_t skipped_count;
   uint16_t skipped[MAX_SKIPPED];
 };

@@ -79,6 +79,7 @@ static _Noreturn void abandon(const struct watch *watch) {
   do r = SYSCALL(wait4, watch->payload, 0, __WALL, 0);
   while (r == -EINTR);
   end_all(watch->children);
+  report_recorded();
   leave(125);
 }
 
@@ -92,8 +93,10 @@ static void reap_ended(const struct watch *watch) {
     long pid = SYSCALL(wait4, -1, &status, WNOHANG | __WALL, &used);
     if (pid == 0) return;
     if (pid < 0) abandon(watch); /* the payload is our child until we say that it has ended */
+    note_end(pid, status);
     if (pid == watch->payload) {
       if (end_all(watch->children) < 0) leave(125); /* nobody knows who is left */
+      report_recorded();
       report_end(status, &used);
       leave(0);
     }

@@ -10,6 +10,7 @@ struct stage {
   struct machine machine;
   struct held held;
   int failed; /* set in the payload's process, which shares this memory until it executes */
+  struct recorder *recorder; /* NULL without one */
 };
 
 extern struct stage stage;
@@ -20,6 +21,10 @@ _Noreturn void report_failure(long failure);
 
 /* Runs what is left of the plan; its last operation is the payload's execve. */
 _Noreturn void continue_plan(void *unused);
+
+/* What the recorder (recorder.c) has counted, for the maker; and that a child has ended, which may be it. */
+void report_recorded(void);
+void note_end(long pid, int status);
 
 /* What the reaper watches over. */
 struct watch {

@@ -54,9 +54,12 @@ struct operation {
   struct wire_argument argument[];
 };
 
-enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_ENDED };
+enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_RECORDED, RECORD_ENDED };
 
-enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8 };
+enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8, MAX_RECORDED = 64 };
+
+/* System calls with numbers below this are recorded. No kernel has any above, whatever a filter says. */
+enum { RECORDED_CALLS = 1024 };
 
 /* What the payload held just before its program started. */
 struct held {
@@ -76,15 +79,25 @@ struct usage {
   uint64_t voluntary_switches, involuntary_switches;
 };
 
-/* One message on the control socket, in the order: FAILED, or STARTED and ENDED. */
+/* How often a filter would have stopped which system call. */
+struct recorded {
+  uint32_t count;
+  struct recorded_call {
+    uint32_t number, count;
+  } calls[MAX_RECORDED];
+};
+
+/* One message on the control socket, in the order: FAILED, or STARTED, RECORDED (none, or as many as it
+   takes) and ENDED. */
 struct record {
   uint32_t kind;
-  int32_t status;     /* FAILED: errno. ENDED: wait status. */
+  int32_t status;     /* FAILED: errno. RECORDED: whether there may be more. ENDED: wait status. */
   uint32_t operation; /* FAILED: its index in the plan */
   uint32_t detail;    /* FAILED: see struct call */
   union {
-    struct held held;   /* STARTED */
-    struct usage usage; /* ENDED */
+    struct held held;         /* STARTED */
+    struct recorded recorded; /* RECORDED */
+    struct usage usage;       /* ENDED */
   };
 };
 

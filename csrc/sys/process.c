@@ -87,12 +87,32 @@ static void push_usage(lua_State *L, const struct usage *usage) {
   set_integer(L, "involuntary_switches", usage->involuntary_switches);
 }
 
+/* How often which number was called; not all of it may be there. */
+static void push_recorded(lua_State *L, const struct record *record) {
+  const struct recorded *recorded = &record->recorded;
+  lua_createtable(L, 0, 2);
+  lua_createtable(L, 0, MAX_RECORDED);
+  for (uint32_t i = 0; i < recorded->count && i < MAX_RECORDED; i++) {
+    if (recorded->calls[i].number >= RECORDED_CALLS) continue;
+    lua_pushinteger(L, recorded->calls[i].count);
+    lua_rawseti(L, -2, recorded->calls[i].number);
+  }
+  lua_setfield(L, -2, "counts");
+  lua_pushboolean(L, record->status != 0);
+  lua_setfield(L, -2, "incomplete");
+}
+
 static int push_record(lua_State *L, const struct record *record) {
-  lua_pushstring(L, record->kind == RECORD_FAILED    ? "failed"
-                    : record->kind == RECORD_STARTED ? "started"
-                                                     : "ended");
+  static const char *const names[] = {
+    [RECORD_FAILED] = "failed",
+    [RECORD_STARTED] = "started",
+    [RECORD_RECORDED] = "recorded",
+    [RECORD_ENDED] = "ended",
+  };
+  lua_pushstring(L, names[record->kind]);
   switch (record->kind) {
   case RECORD_STARTED: push_held(L, &record->held); return 2;
+  case RECORD_RECORDED: push_recorded(L, record); return 2;
   case RECORD_ENDED:
     push_usage(L, &record->usage);
     if (WIFSIGNALED(record->status)) set_integer(L, "signal", (uint64_t)WTERMSIG(record->status));
@@ -110,13 +130,18 @@ static int push_record(lua_State *L, const struct record *record) {
 /* A record is believed only when it is whole and its turn has come. */
 static int in_turn(const struct stage_handle *stage, const struct record *record, ssize_t n) {
   if (n != sizeof *record) return 0; /* MSG_TRUNC gives the real size */
-  return record->kind == RECORD_ENDED                                      ? stage->started
-         : record->kind == RECORD_STARTED || record->kind == RECORD_FAILED ? !stage->started
-                                                                           : 0;
+  switch (record->kind) {
+  case RECORD_FAILED:
+  case RECORD_STARTED: return !stage->started;
+  case RECORD_RECORDED:
+  case RECORD_ENDED: return stage->started;
+  default: return 0;
+  }
 }
 
 /*** The next message: "failed" with { operation, errno, detail }; "started" with what the payload
- * holds; "ended" with its usage and code or signal; "closed" when there is nothing more to come;
+ * holds; "recorded" with { counts, incomplete }, of what its filter would have stopped; "ended" with
+ * its usage and code or signal; "closed" when there is nothing more to come;
  * "none" when nothing has come yet.
  * @function stage:receive @tparam[opt=false] boolean block wait for it */
 static int stage_receive(lua_State *L) {
@@ -346,6 +371,7 @@ long stage_await(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
+long stage_record(struct call *call) { return bad_in_parent(call); }
 
 /* Takes the fds that operations opened into handles: register → fd, in the table on the top. */
 static void collect_fds(lua_State *L, const struct machine *machine, const int *given,

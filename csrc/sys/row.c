@@ -5,6 +5,7 @@
 #include <linux/ioprio.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <string.h>
 #include <sys/resource.h>

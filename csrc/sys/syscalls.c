@@ -17,6 +17,18 @@ static int syscall_number(lua_State *L) {
   return 0;
 }
 
+/*** The name of the system call with a number on this machine, or nil. @function syscall_name
+ * @tparam integer number @treturn ?string @see syscalls(2) */
+static int syscall_name(lua_State *L) {
+  lua_Integer number = luaL_checkinteger(L, 1);
+  for (const struct syscall *s = syscalls; s->name; s++) {
+    if (s->number != number) continue;
+    lua_pushstring(L, s->name);
+    return 1;
+  }
+  return 0;
+}
+
 /*** The names of all system calls that are known, sorted. @function syscall_names @treturn table */
 static int syscall_names(lua_State *L) {
   lua_newtable(L);
@@ -40,11 +52,9 @@ static int get_default_filter(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "syscall_number", syscall_number },
-  { "syscall_names", syscall_names },
-  { "audit_arch", get_audit_arch },
-  { "default_filter", get_default_filter },
-  { NULL, NULL },
+  { "syscall_number", syscall_number },     { "syscall_name", syscall_name },
+  { "syscall_names", syscall_names },       { "audit_arch", get_audit_arch },
+  { "default_filter", get_default_filter }, { NULL, NULL },
 };
 
 void open_syscalls(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -6,7 +6,7 @@
 -- @module nslua.bpf
 local M = {}
 
-M.ALLOW, M.ERRNO, M.KILL_PROCESS, M.LOG = 0x7fff0000, 0x00050000, 0x80000000, 0x7ffc0000
+M.ALLOW, M.ERRNO, M.KILL_PROCESS, M.USER_NOTIF = 0x7fff0000, 0x00050000, 0x80000000, 0x7fc00000
 
 -- The instructions that are used (linux/bpf_common.h), and where seccomp's data are.
 local LOAD <const>, RETURN <const>, JUMP <const> = 0x20, 0x06, 0x05

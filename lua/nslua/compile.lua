@@ -6,9 +6,9 @@ local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
 local landlock = require "nslua.landlock"
-local names = require "nslua.names"
 local kernel = require "nslua.kernel"
 local scheduling = require "nslua.scheduling"
+local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
@@ -75,7 +75,7 @@ end
 --- Refuses user namespaces in the sandbox, besides the filter; where a container's /proc/sys is read-only, it is the
 --- filter's matter alone.
 local function record_nesting(plan, recipe)
-  if recipe.nesting or not plan.new.user then return end
+  if plan.nesting or not plan.new.user then return end
   plan:owner "no nested user namespaces"
   plan:need "sys_resource"
   if recipe.seccomp ~= false then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
@@ -195,17 +195,6 @@ local function capability_mask(caps, identity)
   return caps or 0
 end
 
---- The payload's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.
--- @treturn ?string
-local function filter_of(recipe, capabilities)
-  local wanted = recipe.seccomp
-  if wanted == false then return nil end
-  if type(wanted) ~= "table" and capabilities == 0 and not recipe.nesting then return sys.default_filter() end
-  local holds = { nesting = recipe.nesting }
-  for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
-  return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), type(wanted) == "table" and wanted or nil, holds))
-end
-
 --- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
 --- it for good.
 local function record_capabilities(section, plan, capabilities)
@@ -241,7 +230,8 @@ end
 local function new_plan(recipe, new, identity)
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
-    nesting = recipe.nesting, hostname = new.uts and (recipe.hostname or "sandbox") or nil, explicit = {}, entries = {},
+    nesting = recipe.nesting or seccomp.only_logs(recipe), hostname = new.uts and (recipe.hostname or "sandbox") or nil,
+    explicit = {}, entries = {},
     detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
   }
   plan.unshared = {}
@@ -283,12 +273,14 @@ local function compile(recipe, new, joined, at)
   end
   record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
-  local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, recipe.nesting or capabilities & CAP_SYS_ADMIN ~= 0)
+  local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
+  local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, may_mount)
   if not restricted and ruleset then return nil, ruleset end
   record_drop(plan, recipe, capabilities, ruleset)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
+  local filters = seccomp.filters(recipe, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
@@ -297,9 +289,11 @@ local function compile(recipe, new, joined, at)
     securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    landlock = restricted, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, capabilities),
+    landlock = restricted, guard = guard, refusal = plan.refusal, filters = filters,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
-    own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
+    -- A recorder's stage is asked to end, not killed: it has something to tell.
+    own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
+    recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
   }
 end

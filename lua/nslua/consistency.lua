@@ -97,6 +97,9 @@ local function check(recipe, problems, at)
   if (recipe.hostname or recipe.domainname) and not new.uts then
     complain(problems, at, "hostname and domainname need a new UTS namespace")
   end
+  if recipe.no_new_privs == false and type(recipe.seccomp) == "table" and recipe.seccomp.mode then
+    complain(problems, at, "seccomp's mode = \"log\" needs no_new_privs: without, the filter is there before the set-up is done")
+  end
   if recipe.init == false and not new.pid then
     complain(problems, at, "init = false needs a new PID namespace")
   end

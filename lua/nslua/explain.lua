@@ -3,6 +3,7 @@
 local landlock = require "nslua.landlock"
 local lint = require "nslua.lint"
 local names = require "nslua.names"
+local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
 local M = {}
@@ -31,9 +32,7 @@ local function facts_of(title, ready)
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
     nesting = recipe.nesting or false,
-    seccomp = not ready.filter and "no filter" or ("%s profile, %d instructions"):format(
-      type(recipe.seccomp) == "table" and "changed" or "default", #ready.filter // 8),
-    landlock = landlock.words(ready.landlock),
+    seccomp = seccomp.words(ready.filters), landlock = landlock.words(ready.landlock),
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",

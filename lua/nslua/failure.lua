@@ -39,6 +39,10 @@ function M.of_operation(operation, owner, failure)
   if op == "open_tree" and described.path and not described.step:find(described.path, 1, true) then
     described.step = described.step .. ": " .. described.path
   end
+  if op == "execve" and failure.detail > 1 then -- a filter of the command's
+    described.op, described.path = "seccomp", nil
+    described.step = failure.detail == 2 and "seccomp" or ("program %d of seccomp"):format(failure.detail - 2)
+  end
   if WALKS[op] then
     if failure.detail > 0 and described.path and failure.detail < #described.path then
       described.path = described.path:sub(1, failure.detail)

@@ -76,10 +76,17 @@ local function change(rules, item, action, otherwise)
   } or action
 end
 
+--- The same rule where nothing is refused: of what would have been, the listener is notified.
+local function only_notified(rule)
+  if type(rule) ~= "table" then return rule == bpf.ALLOW and rule or bpf.USER_NOTIF end
+  rule.action, rule.otherwise = only_notified(rule.action), only_notified(rule.otherwise)
+  return rule
+end
+
 --- A filter.
 -- @tparam function number_of gives a call's number on this machine, or nil
 -- @tparam integer arch AUDIT_ARCH_…
--- @tparam[opt] table wanted { allow = {…}, deny = {…}, default = "enosys" | "errno" | "kill" }
+-- @tparam[opt] table wanted { allow = {…}, deny = {…}, default = "enosys" | "errno" | "kill", mode = "log" }
 -- @tparam[opt] table holds set of the capabilities that the payload holds, and "nesting"
 -- @treturn string program of bpf(4)
 -- @treturn integer its length in instructions
@@ -89,12 +96,13 @@ function M.program(number_of, arch, wanted, holds)
   for _, item in ipairs(wanted.allow or {}) do change(rules, item, bpf.ALLOW, REFUSED) end
   for _, item in ipairs(wanted.deny or {}) do change(rules, item, REFUSED, bpf.ALLOW) end
   local default = ({ errno = REFUSED, kill = bpf.KILL_PROCESS })[wanted.default] or ABSENT
+  local final = wanted.mode == "log" and only_notified or function(rule) return rule end
   local by_number = {}
   for name, rule in pairs(rules) do
     local number = number_of(name)
-    if number then by_number[number] = rule end
+    if number then by_number[number] = final(rule) end
   end
-  return bpf.program(arch, by_number, default)
+  return bpf.program(arch, by_number, final(default))
 end
 
 return M

@@ -72,6 +72,7 @@ local H = {
     EPERM = namespaces_refused, ENOSPC = namespaces_exhausted,
     EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)",
   },
+  record = { EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)" },
   uid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
   gid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
   setgroups = { EPERM = map_refused, EACCES = map_refused },
@@ -121,6 +122,10 @@ local H = {
   directory = { ENOTDIR = "something else has that name already", ELOOP = "a symbolic link has that name already" },
   expect_mount = {
     EROFS = "the kernel can use upper or work only for reading: both must belong to the sandbox's user, or who it stands for",
+  },
+  seccomp = {
+    EINVAL = "the kernel does not take it as a filter: seccomp(2) says which instructions it may have",
+    EBUSY = "who runs nslua has a filter with a listener itself, as in another sandbox with mode = \"log\"",
   },
   setrlimit = { EPERM = "a limit above the caller's own hard one is root's to give, without a new user namespace" },
   landlock_restrict = {

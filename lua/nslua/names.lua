@@ -21,4 +21,16 @@ function M.capabilities(mask)
   return list
 end
 
+--- System calls by what was counted of each number, sorted.
+-- @tparam table counts number -> count
+-- @treturn table a list of { name=, count= }
+function M.system_calls(counts)
+  local list = {}
+  for number, count in pairs(counts) do
+    list[#list + 1] = { name = sys.syscall_name(number) or "syscall " .. number, count = count }
+  end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
+
 return M

@@ -1,6 +1,7 @@
 --- A running sandbox, and the result of one.
 -- @classmod nslua.process
 local Error = require "nslua.error"
+local names = require "nslua.names"
 local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
@@ -62,6 +63,13 @@ function Process:stop()
   if not self.result then self.stage:stop() end
 end
 
+--- What the recorder has told.
+local function refused_of(recorded)
+  local refused = names.system_calls(recorded.counts)
+  refused.incomplete = recorded.incomplete or nil
+  return refused
+end
+
 --- The end: everything in the sandbox is gone when this returns.
 -- @treturn[1] true
 -- @treturn[2] nil
@@ -79,7 +87,7 @@ local function finish(self, ended)
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
     stdout = out:content(), stderr = err:content(), truncated = out.truncated or err.truncated,
-    enforced = self.enforced, command = self.command,
+    refused = self.recorded and refused_of(self.recorded), enforced = self.enforced, command = self.command,
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
       maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
@@ -87,6 +95,13 @@ local function finish(self, ended)
     },
   }, Result)
   self.stage:close() -- its fds; a poller learns it by pollfd being nil
+  return true
+end
+
+--- A part of what the recorder has counted.
+local function note_recorded(recorded, part)
+  recorded.incomplete = part.incomplete
+  for number, count in pairs(part.counts) do recorded.counts[number] = count end
   return true
 end
 
@@ -105,6 +120,7 @@ local function step(self, seconds)
   if not message then return true end
   local kind, record = self.stage:receive()
   if kind == "none" then return true end
+  if kind == "recorded" then return note_recorded(self.recorded, record) end
   return finish(self, kind == "ended" and record or {})
 end
 
@@ -181,6 +197,7 @@ function M.spawn(ready, options, argv)
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
     deadline = deadline,
+    recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)
   return process

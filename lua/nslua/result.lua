@@ -7,6 +7,8 @@
 -- @field stdout what was captured, or nil
 -- @field stderr the same
 -- @field usage wall, user, system (seconds), maxrss (bytes), faults and context switches
+-- @field refused with mode = "log" of seccomp: a list of { name=, count= }, the system calls that the filter would have
+-- refused; `incomplete` is set in it when the process that counts has not lived to the end
 -- @field enforced what was really in force
 local Error = require "nslua.error"
 

@@ -163,6 +163,12 @@ local function call(value)
   return nil, "a system call or a group" .. (near and (" (did you mean '%s'?)"):format(near) or "")
 end
 
+--- A filter as the kernel takes it: an array of struct sock_filter, as seccomp_export_bpf(3) writes it.
+local function program(value)
+  if type(value) == "string" and #value > 0 and #value % 8 == 0 and #value <= 4096 * 8 then return value end
+  return nil, "a string of 1 to 4096 instructions of BPF, 8 bytes each"
+end
+
 local function step(value)
   if type(value) ~= "function" then return nil, "a function" end
   return value
@@ -220,12 +226,17 @@ local fields = {
     name = "seccomp",
     type = check.any_of(check.one_of { "default", false }, check.record {
       allow = check.list_of(call), deny = check.list_of(call), default = check.one_of { "enosys", "errno", "kill" },
+      mode = check.one_of { "log" }, programs = check.list_of(program), log = check.boolean,
     }),
-    values = "\"default\" | { allow =, deny =, default = } | false", default = "\"default\"",
+    values = "\"default\" | { allow =, deny =, default =, mode =, programs =, log = } | false", default = "\"default\"",
     doc = "The system calls that the payload may make: those of the profile, which leaves out what an unprivileged program does "
       .. "not need. A table changes it: `allow` and `deny` are lists of names, of groups (`\"@mounts\"`) and of "
       .. "`{ name, argument = 0, values = { … } }`; `default` is what a call meets that nobody names. Capabilities in `caps` "
-      .. "open the calls that need them. `false`: no filter.",
+      .. "open the calls that need them. `mode = \"log\"`, for who writes a profile, refuses nothing, so it contains nothing "
+      .. "either: the result has in `refused` what would have been refused (libraries do without clone3: it need not be "
+      .. "allowed). `programs`: further filters, strings of compiled BPF as libseccomp's `seccomp_export_bpf` writes it, on top "
+      .. "of this one: the strictest holds, in every mode. `log = true`: refused calls also go to the kernel's audit log. "
+      .. "`false`: no filter.",
   },
   {
     name = "landlock", type = landlock.type,

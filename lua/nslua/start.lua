@@ -6,6 +6,7 @@ local failure = require "nslua.failure"
 local limits = require "nslua.limits"
 local names = require "nslua.names"
 local scheduling = require "nslua.scheduling"
+local seccomp = require "nslua.seccomp"
 local subordinate = require "nslua.subordinate"
 local sys = require "nslua.sys"
 
@@ -59,7 +60,7 @@ local function record_payload(ready, options, argv, cwd)
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
-    [first + 4] = "scheduling",
+    [first + 4] = "scheduling", [first + 5] = "seccomp", [first + 6] = "recorder of seccomp",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
   section:note(first + 4)
@@ -67,13 +68,19 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   if recipe.session ~= false then section:setsid() end
   if ready.guard then section:landlock_restrict(ready.guard) end
-  local filter = ready.filter
-  if filter and recipe.no_new_privs == false then -- then it takes a capability that is about to go
-    section:seccomp(filter)
-    filter = nil
+  local filters = ready.filters
+  if filters and recipe.no_new_privs == false then -- then they take a capability that is about to go
+    section:note(first + 5)
+    for _, filter in ipairs(filters) do section:seccomp(filter.program, filter.flags) end
+    section:note(first + 1)
+    filters = nil
   end
   ready.record_capabilities(section)
   section:hold()
+  if filters and filters.mode then
+    section:note(first + 6)
+    section:record()
+  end
   section:note(first + 2)
   if cwd then section:chdir(cwd) end
   section:note(first + 1)
@@ -83,7 +90,7 @@ local function record_payload(ready, options, argv, cwd)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
-  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filter)
+  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters))
   return { bytes = section:bytes(), owners = owners, limits = held }
 end
 
@@ -118,7 +125,7 @@ end
 local function prepare_user_namespace(ready)
   local identity = ready.identity
   if not identity.delegated then return false end
-  local variety = (ready.new.pid or ready.keep == 0) and (ready.recipe.nesting and "nesting" or "plain") or nil
+  local variety = (ready.new.pid or ready.keep == 0) and (ready.plan.nesting and "nesting" or "plain") or nil
   local handle, err = subordinate.namespace(identity.uid_map, identity.gid_map, variety)
   ready.userns = variety and handle -- as long as the recipe is there
   return handle, err
@@ -190,10 +197,8 @@ local function enforced_of(ready, payload, held, skipped)
     namespaces = namespaces_of(ready, held.namespaces), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     securebits = securebits_of(held), no_new_privs = held.no_new_privs, skipped = skipped,
-    seccomp = ready.filter and {
-      profile = type(ready.recipe.seccomp) == "table" and "changed" or "default", instructions = #ready.filter // 8,
-    } or nil,
-    limits = copy(payload.limits), landlock = copy(ready.landlock), scheduling = copy(ready.recipe.scheduling),
+    seccomp = seccomp.enforced(ready.filters), landlock = copy(ready.landlock),
+    limits = copy(payload.limits), scheduling = copy(ready.recipe.scheduling),
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end

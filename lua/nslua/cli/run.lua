@@ -20,6 +20,12 @@ local function start(box, options)
   return nil, process
 end
 
+local function words_of(refused)
+  local words = {}
+  for i, call in ipairs(refused) do words[i] = ("%s (%d)"):format(call.name, call.count) end
+  return #words > 0 and table.concat(words, ", ") or "nothing"
+end
+
 local M = {}
 
 --- Runs argv (or the recipe's command) in a box. On a terminal the payload gets it, as a shell needs;
@@ -37,6 +43,7 @@ function M.in_box(box, argv)
     return status_of_error(err)
   end
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
+  if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
   return status_of(result)
 end
 

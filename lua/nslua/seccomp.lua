@@ -1,0 +1,72 @@
+--- The filters that a recipe's field `seccomp` comes to.
+-- @module nslua.seccomp
+local kernel = require "nslua.kernel"
+local names = require "nslua.names"
+local sys = require "nslua.sys"
+
+local LOG <const>, NEW_LISTENER <const>, WAIT_KILLABLE_RECV <const> = 2, 8, 32 -- SECCOMP_FILTER_FLAG_…
+
+local M = {}
+
+--- The profile's filter: the one that was compiled with nslua, unless the recipe changes it or the payload holds what
+--- opens more.
+local function profile_filter(wanted, capabilities, nesting)
+  if not wanted and capabilities == 0 and not nesting then return sys.default_filter() end
+  local holds = { nesting = nesting }
+  for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
+  return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), wanted, holds))
+end
+
+--- The flags of a filter that notifies the recorder. Where the kernel has it, a signal does not make who waits
+--- for the recorder's answer call again, and be counted again.
+local function listening_flags()
+  return NEW_LISTENER | (kernel.at_least(5, 19) and WAIT_KILLABLE_RECV or 0)
+end
+
+--- The payload's filters, in the order in which they are installed.
+-- @tparam table recipe
+-- @tparam integer capabilities mask of those that the payload holds
+-- @treturn ?table a list of { program=, flags= }; and profile, instructions, mode, programs, as they are told
+function M.filters(recipe, capabilities)
+  if recipe.seccomp == false then return nil end
+  local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
+  local changed = wanted.allow or wanted.deny or wanted.default
+  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting)
+  local flags = wanted.log and LOG or 0
+  local filters = {
+    { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },
+    profile = changed and "changed" or "default", instructions = #own // 8, mode = wanted.mode,
+  }
+  for i, program in ipairs(wanted.programs or {}) do
+    filters[i + 1], filters.programs = { program = program, flags = flags }, i
+  end
+  return filters
+end
+
+--- Whether the filter only records: then nothing else is to refuse either what it would have refused.
+function M.only_logs(recipe) return type(recipe.seccomp) == "table" and recipe.seccomp.mode == "log" end
+
+--- The filters as execve takes them.
+function M.packed(filters)
+  local list = {}
+  for i, filter in ipairs(filters) do list[i] = ("=I4s4"):pack(filter.flags, filter.program) end
+  return table.concat(list)
+end
+
+--- What a result says of them.
+function M.enforced(filters)
+  return filters and {
+    profile = filters.profile, instructions = filters.instructions, mode = filters.mode, programs = filters.programs,
+  }
+end
+
+--- What they are, for explain.
+function M.words(filters)
+  if not filters then return "no filter" end
+  local words = { ("%s profile, %d instructions"):format(filters.profile, filters.instructions) }
+  if filters.mode == "log" then words[#words + 1] = "it only logs: the payload is not contained by it" end
+  if filters.programs then words[#words + 1] = filters.programs .. " more of the recipe" end
+  return table.concat(words, "; ")
+end
+
+return M
