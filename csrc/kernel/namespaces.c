@@ -6,6 +6,7 @@
 #include <asm/socket.h>
 #include <linux/if.h>
 #include <linux/in.h>
+#include <linux/nsfs.h>
 #include <linux/sockios.h>
 
 enum { AF_INET_ = 2, SOCK_DGRAM_ = 2, SOCK_CLOEXEC_ = O_CLOEXEC };
@@ -18,6 +19,23 @@ long kernel_pidfd_open(struct call *call) { return SYSCALL(pidfd_open, ARG_INT(0
 
 /** Joins the namespace(s) of a namespace fd or a pidfd. @see setns(2) */
 long kernel_setns(struct call *call) { return SYSCALL(setns, ARG_FD(0), ARG_INT(1)); }
+
+/** Its CLONE_NEW… flag. @see NS_GET_NSTYPE(2const) */
+long kernel_namespace_type(struct call *call) { return SYSCALL(ioctl, ARG_FD(0), NS_GET_NSTYPE); }
+
+/** The user namespace that owns it. EPERM when that is beyond the caller's own. @see NS_GET_USERNS(2const) */
+long kernel_namespace_owner(struct call *call) { return SYSCALL(ioctl, ARG_FD(0), NS_GET_USERNS); }
+
+/** The one around it, of a user or PID namespace. EPERM when that is beyond the caller's own.
+    @see NS_GET_PARENT(2const) */
+long kernel_namespace_parent(struct call *call) { return SYSCALL(ioctl, ARG_FD(0), NS_GET_PARENT); }
+
+/** Who made a user namespace. @see NS_GET_OWNER_UID(2const) */
+long kernel_namespace_owner_uid(struct call *call) {
+  uint32_t uid = 0;
+  long r = SYSCALL(ioctl, ARG_FD(0), NS_GET_OWNER_UID, &uid);
+  return r < 0 ? r : (long)uid;
+}
 
 /** @see sethostname(2) */
 long kernel_sethostname(struct call *call) { return SYSCALL(sethostname, ARG_STR(0), ARG_SIZE(0)); }

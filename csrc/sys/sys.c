@@ -15,7 +15,7 @@ __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
   open_process(L);
   open_clone(L);
   open_capability(L);
-  open_userns(L);
+  open_new_namespaces(L);
   open_syscalls(L);
   return 1;
 }

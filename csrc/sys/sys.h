@@ -47,16 +47,16 @@ long check_flags(lua_State *L, int index, const struct flag *flags);
 void push_register(lua_State *L, int number);
 
 /* -- libraries: each pushes nothing and adds its functions to the table on the stack top -- */
-void open_now(lua_State *L);        /* now.c: the primitives, run now */
-void open_plan(lua_State *L);       /* plan.c: the primitives, recorded */
-void open_fd(lua_State *L);         /* fd.c */
-void open_io(lua_State *L);         /* io.c */
-void open_system(lua_State *L);     /* system.c */
-void open_process(lua_State *L);    /* process.c */
-void open_clone(lua_State *L);      /* clone.c */
-void open_capability(lua_State *L); /* capability.c */
-void open_userns(lua_State *L);     /* userns.c */
-void open_syscalls(lua_State *L);   /* syscalls.c */
+void open_now(lua_State *L);            /* now.c: the primitives, run now */
+void open_plan(lua_State *L);           /* plan.c: the primitives, recorded */
+void open_fd(lua_State *L);             /* fd.c */
+void open_io(lua_State *L);             /* io.c */
+void open_system(lua_State *L);         /* system.c */
+void open_process(lua_State *L);        /* process.c */
+void open_clone(lua_State *L);          /* clone.c */
+void open_capability(lua_State *L);     /* capability.c */
+void open_new_namespaces(lua_State *L); /* namespaces.c */
+void open_syscalls(lua_State *L);       /* syscalls.c */
 
 int luaopen_nslua_sys(lua_State *L);
 

@@ -3,6 +3,7 @@
 
 #include "../kernel/syscall.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -116,6 +117,23 @@ static int system_fstat(lua_State *L) {
   return 1;
 }
 
+/*** The names in a directory, but for "." and "..", in its own order. @function list_directory @tparam string path
+ * @treturn[1] table @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see readdir(3) */
+static int list_directory(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  lua_newtable(L);
+  DIR *directory = opendir(path);
+  if (!directory) return push_failure(L, path, errno);
+  lua_Integer n = 0;
+  for (struct dirent *entry; (entry = readdir(directory));) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    lua_pushstring(L, entry->d_name);
+    lua_rawseti(L, -2, ++n);
+  }
+  closedir(directory);
+  return 1;
+}
+
 /*** @function readlink @tparam string path @treturn string */
 static int system_readlink(lua_State *L) {
   char target[PATH_MAX];
@@ -205,6 +223,7 @@ static const luaL_Reg functions[] = {
   { "stat", system_stat },
   { "lstat", system_lstat },
   { "fstat", system_fstat },
+  { "list_directory", list_directory },
   { "readlink", system_readlink },
   { "getcwd", system_getcwd },
   { "clock", system_clock },

@@ -2,7 +2,7 @@
 -- @module nslua.load
 local M = {}
 
-local NAMES <const> = { sandbox = true, fs = true, sys = true, unset = true, nslua = true }
+local NAMES <const> = { sandbox = true, fs = true, sys = true, ns = true, unset = true, nslua = true }
 
 --- Makes nslua's names globals of an environment, looked up when they are first used.
 function M.add_names(env)

@@ -17,7 +17,8 @@ local kind = check.one_of(KINDS)
 
 local function joined(value)
   if type(value) == "userdata" then return value end
-  return nil, "an fd or file of a namespace"
+  if type(value) == "table" and require "nslua.ns".is(value) then return value.fd end
+  return nil, "a handle (of nslua.ns), fd or file of a namespace"
 end
 
 --- Array part: exactly these are new. Named keys only: all are new, but for these.
@@ -181,7 +182,7 @@ local fields = {
     default = "all new (time only with clock)",
     doc = "Which namespaces are new. An array part says exactly which: `{ \"uts\", \"ipc\" }`. Named "
       .. "keys alone adjust the default: `net = false` keeps the caller's; a path (`/proc/PID/ns/net`) "
-      .. "or an open fd of one joins.",
+      .. "a handle of `nslua.ns`, or an open fd of one joins.",
   },
   {
     name = "user",

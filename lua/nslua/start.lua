@@ -111,9 +111,9 @@ end
 local function prepare_idmaps(ready, fds)
   for _, map in pairs(ready.idmaps) do
     if not map.handle then
-      local handle, _, errno = sys.user_namespace(map.uid_map, map.gid_map)
-      if not handle then return nil, failure.of_spawn("user namespace of an idmapped mount", errno) end
-      map.handle = handle
+      local made, _, errno = sys.new_namespaces("user", map.uid_map, map.gid_map)
+      if not made then return nil, failure.of_spawn("user namespace of an idmapped mount", errno) end
+      map.handle = made.user
     end
     fds[map.register:number()] = map.handle
   end

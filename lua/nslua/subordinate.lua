@@ -94,7 +94,7 @@ local function write_map(kind, pid, map)
   if not result then return nil, err end
   if result.ok and is_written(("/proc/%d/%s_map"):format(pid, kind), map) then return true end
   return nil, Error.new {
-    step = kind .. "_map", reason = ("%s refuses the map %s: %s"):format(name, (map:gsub("\n", ", ")),
+    step = kind .. "_map", op = kind .. "_map", reason = ("%s refuses the map %s: %s"):format(name, (map:gsub("\n", ", ")),
       (result.stderr:gsub("%s+$", ""))),
     hint = ("%s must give the caller these ids, and the caller itself must be allowed new privileges"):format(KINDS[kind].file),
   }
@@ -114,14 +114,14 @@ local prepared = setmetatable({}, { __mode = "v" })
 function M.namespace(uid_map, gid_map, variety)
   local key = variety and table.concat({ uid_map, gid_map, variety }, "/")
   if key and prepared[key] then return prepared[key] end
-  local handle, problem, errno = sys.user_namespace(function(pid)
+  local made, problem, errno = sys.new_namespaces("user", function(pid)
     local ok, err = write_map("gid", pid, gid_map)
     if ok then ok, err = write_map("uid", pid, uid_map) end
     return ok, err
   end)
-  if handle then
-    if key then prepared[key] = handle end
-    return handle
+  if made then
+    if key then prepared[key] = made.user end
+    return made.user
   end
   if not errno then return nil, problem end
   return nil, require "nslua.failure".of_spawn("user namespace of subordinate ids", errno)
