@@ -6,7 +6,7 @@ local watch = require "watch"
 local IN_A_ROW <const> = watch.full and 10000 or 500
 local AT_ONCE <const> = watch.full and 200 or 60
 local MAKERS <const> = watch.full and 1000 or 200
-local ROUNDS_OF_THREADS <const> = watch.full and 2000 or 600
+local ROUNDS_OF_THREADS <const> = watch.full and 2000 or 300
 
 --- A host program that checks itself: it prints "well" when nothing raised.
 local function expect_well(code, options)
