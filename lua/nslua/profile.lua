@@ -67,7 +67,7 @@ local allowed = {
   },
   {
     name = "limits", why = "what one uses and may use, and what machine this is",
-    calls = "getrlimit setrlimit ugetrlimit prlimit64 getrusage sysinfo uname getrandom",
+    calls = "getrlimit setrlimit ugetrlimit getrusage sysinfo uname getrandom",
   },
   {
     name = "ipc", why = "between processes of the sandbox: the IPC namespace bounds it",
@@ -137,7 +137,8 @@ local refused = {
     calls = "uselib ustat sysfs _sysctl nfsservctl lookup_dcookie modify_ldt vm86 vm86old" },
 }
 
--- Argument checks. `mask` is what the kernel looks at: high bits that it ignores cannot hide a value.
+-- Argument checks. `mask` is what the kernel looks at: high bits that it ignores cannot hide a value. `also` is a check
+-- of one more argument, for what passes the first; `with` are values that a capability adds.
 local LOW <const> = 0xffffffff
 local NEW_NAMESPACES <const> = 0x7e020000 -- CLONE_NEW…; the bit of a time namespace means something else to clone
 
@@ -151,8 +152,18 @@ local checked = {
     argument = 1, mask = LOW, values = { 0x5412, 0x541c }, errno = "EPERM",
   },
   {
-    name = "socket", why = "unix, inet, inet6 and netlink only: other families know no namespaces, or are hardly tested",
-    argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, errno = "EAFNOSUPPORT", opened_by = { "net_raw" },
+    name = "socket", why = "unix, inet, inet6 and netlink only: other families know no namespaces, or are hardly tested. Of "
+      .. "their protocols those of IP, ICMP, TCP and UDP, and netlink's about interfaces and routes: others are hardly "
+      .. "tested either, and whoever asks for one has its module loaded",
+    argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, with = { net_raw = { 17 } }, errno = "EAFNOSUPPORT",
+    also = {
+      argument = 2, mask = LOW, only = { 0, 1, 6, 17, 58 }, errno = "EPROTONOSUPPORT", opened_by = { "net_raw", "net_admin" },
+    },
+  },
+  {
+    name = "prlimit64", why = "a process' own limits only: with 0 seconds of processor time it would end others, which no "
+      .. "rule about signals sees",
+    argument = 0, mask = LOW, only = { 0 }, errno = "EPERM",
   },
   {
     name = "personality", why = "other personalities loosen what maps may be: asking is all, and no other",
