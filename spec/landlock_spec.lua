@@ -231,6 +231,31 @@ except OSError as e: print(e.errno)]])
     assert.equal("may\n", (inside.sh(box, "kill -0 $PPID && echo may")))
   end)
 
+  it("covers what it names, and not what a link in a shared tree leads to", function()
+    if not needs(2) then return end
+    local directory = probe.directory()
+    probe.shell(("cd %s && mkdir -p tree/in secret && echo kept > secret/f && echo in > tree/in/f && chmod -R a+rX . && cd tree "
+      .. "&& ln -s /secret secret && ln -s / root && ln -s /proc/self/root magic && ln -s in link"):format(directory))
+    local files = { fs.os(), fs.ro(directory .. "/secret", "/secret"), fs.rw(directory .. "/tree", "/src") }
+    files[#files + 1] = fs.symlink("/src/in", "/own")
+    local function output(path)
+      local box = sandbox { fs = files, landlock = { exec = PROGRAMS, ro = { "/etc/ld.so.cache" }, rw = { path } } }
+      local result, message = inside.run(box, { "cat", "/secret/f", "/src/in/f" })
+      return result and result.stdout or message
+    end
+    local seen = {}
+    for _, path in ipairs { "/src/secret", "/src/root/secret", "/src/magic", "//src/./link/", "/src/root/src/in" } do
+      seen[#seen + 1] = output(path)
+    end
+    local named, own, process = output "/src/in", output "/own", output "/proc/self/cwd"
+    probe.remove(directory)
+    for _, message in ipairs(seen) do
+      assert.matches("^landlock rw /.*: is a symbolic link %(ELOOP%);\n  in a tree that", message)
+    end
+    assert.same({ 5, "in\n", "in\n" }, { #seen, named, own })
+    assert.matches("%(ELOOP%);\n  a rule may not be about", process)
+  end)
+
   it("skips what is optional and not there, and tells; the rest must be there", function()
     if not needs(6) then return end
     local result = inside.run(alone { ro = { "/etc", { "/nowhere/at/all", optional = true } } }, { "true" })
@@ -278,6 +303,7 @@ except OSError as e: print(e.errno)]])
     assert.matches("{ path, optional = true }", mistake { ro = { { optional = true } } })
     assert.matches("{ path, optional = true }", mistake { ro = { 1 } })
     assert.matches("landlock: src must be an absolute path", mistake { rw = { "src" } })
+    assert.matches("landlock: /usr/../src must be a path without '..'", mistake { rw = { "/usr/../src" } }, 1, true)
     assert.is_nil(mistake({ rw = { "src" } }, { namespaces = {} }))
     assert.matches("landlock must be 'default' or 'false', or", mistake "belt")
   end)

@@ -1,6 +1,7 @@
 --- What only shows when the fields of a recipe are seen together: which namespaces are new, and the
 -- mistakes that one field makes of another.
 -- @module nslua.consistency
+local types = require "nslua.check"
 local entry = require "nslua.entry"
 local schema = require "nslua.schema"
 local sys = require "nslua.sys"
@@ -79,8 +80,9 @@ local function complain_about_rules(recipe, new, problems, at)
   if type(recipe.landlock) ~= "table" or not new.mount then return end
   for _, list in ipairs { "ro", "rw", "exec" } do
     for _, item in ipairs(recipe.landlock[list] or {}) do
-      if item.path:sub(1, 1) ~= "/" then
-        complain(problems, at, "landlock: %s must be an absolute path, inside the new mount namespace", sys.escape(item.path))
+      local inside, expected = types.target(item.path)
+      if not inside then
+        complain(problems, at, "landlock: %s must be %s, inside the new mount namespace", sys.escape(item.path), expected)
       end
     end
   end

@@ -223,8 +223,9 @@ local fields = {
       .. "`exec` (read and execute) and `rw` (everything but execute) are lists of paths inside, each with all beneath it, or "
       .. "`{ path, optional = true }`; `bind` and `connect` the TCP ports that may be used; `scope` of `\"abstract_unix\"` and "
       .. "`\"signal\"` what is kept within the sandbox. A right that the kernel does not know is an error, or with `best_effort` "
-      .. "told in the result. It works without any namespace too. Capability sys_admin, and what it mounts, goes without the "
-      .. "default rule.",
+      .. "told in the result. A link in a tree that the recipe shares is not followed. It works without any namespace too, as "
+      .. "something less: no rule is about modes, owners, times and attributes of files, sockets in the file system (D-Bus), "
+      .. "UDP, and the priorities of other processes. Capability sys_admin, and what it mounts, goes without the default rule.",
   },
   {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
