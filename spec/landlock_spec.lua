@@ -224,6 +224,32 @@ except OSError as e: print(e.errno)]])
     assert.equal("13\n", none)
   end)
 
+  it("about ports is not gone around by TCP Fast Open, nor by MPTCP", function()
+    if not needs(4) then return end
+    local seen = {}
+    for _, caps in ipairs { {}, { "net_raw" }, { "net_admin" } } do
+      seen[#seen + 1] = inside.python(sandbox { landlock = { connect = {} }, caps = caps }, [[
+import socket
+server = socket.socket(); server.bind(("127.0.0.1", 0)); server.listen(); address = server.getsockname()
+def attempt(what, f):
+  try: f(socket.socket()); print(what, "went around")
+  except OSError as e: print(what, e.errno)
+FAST = socket.MSG_FASTOPEN
+attempt("connect", lambda s: s.connect(address))
+attempt("sendto", lambda s: s.sendto(b"x", FAST, address))
+attempt("sendmsg", lambda s: s.sendmsg([b"x"], [], FAST | socket.MSG_NOSIGNAL, address))
+attempt("option", lambda s: (s.setsockopt(socket.IPPROTO_TCP, 30, 1), s.connect(address)))
+attempt("mptcp", lambda s: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).connect(address))
+attempt("smc", lambda s: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 256).connect(address))]])
+    end
+    for _, one in ipairs(seen) do
+      assert.equal("connect 13\nsendto 95\nsendmsg 95\noption 13\nmptcp 93\nsmc 93\n", one)
+    end
+    for _, field in ipairs { "bind", "connect" } do
+      assert.matches("landlock: bind and connect need seccomp", mistake({ [field] = { 80 } }, { seccomp = false }))
+    end
+  end)
+
   it("says what is kept within the sandbox", function()
     if not needs(6) then return end
     if probe.is_root then return pending "root's payload is another user, who may not signal it anyway" end

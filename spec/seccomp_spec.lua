@@ -150,10 +150,23 @@ describe("the default filter, in an interpreter of BPF", function()
     end
     for _, capability in ipairs { "net_raw", "net_admin" } do
       assert.equal(ALLOW, with(capability, 16, 3, 12))
+      for _, protocol in ipairs { 256, 262 } do assert.equal(EPROTONOSUPPORT, with(capability, 2, 1, protocol)) end
       for _, family in ipairs { 29, 38, 40, 44 } do assert.equal(EAFNOSUPPORT, with(capability, family, 3, 0)) end
     end
     assert.equal(ALLOW, with("net_raw", 17, 3, 0x300))
     assert.equal(EAFNOSUPPORT, with("net_admin", 17, 3, 0x300))
+  end)
+
+  it("sends, but not by TCP Fast Open", function()
+    for name, argument in pairs { sendto = 4, sendmsg = 3, sendmmsg = 4 } do
+      local arguments = { 3, 0, 0, 0, 0, 0 }
+      for _, flags in ipairs { 0, 0x4040, 0x40000000 } do
+        arguments[argument] = flags
+        assert.equal(ALLOW, says(name, table.unpack(arguments)))
+        arguments[argument] = flags | 0x20000000 | HIGH
+        assert.equal(0x5005f, says(name, table.unpack(arguments)))
+      end
+    end
   end)
 
   it("lets limits of the caller be set, and of nobody else", function()

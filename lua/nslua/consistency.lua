@@ -75,9 +75,14 @@ local function complain_about_files(recipe, new, problems, at)
   end
 end
 
---- Inside there is no directory that a relative path could begin in.
+--- Inside there is no directory that a relative path could begin in. What goes around Landlock's ports is the filter's
+--- to refuse.
 local function complain_about_rules(recipe, new, problems, at)
-  if type(recipe.landlock) ~= "table" or not new.mount then return end
+  if type(recipe.landlock) ~= "table" then return end
+  if recipe.seccomp == false and (recipe.landlock.bind or recipe.landlock.connect) then
+    complain(problems, at, "landlock: bind and connect need seccomp: without it TCP Fast Open and MPTCP go around them")
+  end
+  if not new.mount then return end
   for _, list in ipairs { "ro", "rw", "exec" } do
     for _, item in ipairs(recipe.landlock[list] or {}) do
       local inside, expected = types.target(item.path)

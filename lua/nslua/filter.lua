@@ -4,7 +4,7 @@
 local bpf = require "nslua.bpf"
 local profile = require "nslua.profile"
 
-local ERRNO <const> = { EPERM = 1, ENOSYS = 38, EPROTONOSUPPORT = 93, EAFNOSUPPORT = 97 }
+local ERRNO <const> = { EPERM = 1, ENOSYS = 38, EPROTONOSUPPORT = 93, EOPNOTSUPP = 95, EAFNOSUPPORT = 97 }
 local REFUSED <const>, ABSENT <const> = bpf.ERRNO | ERRNO.EPERM, bpf.ERRNO | ERRNO.ENOSYS
 
 local M = {}

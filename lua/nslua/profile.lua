@@ -78,8 +78,8 @@ local allowed = {
   {
     name = "network", why = "sockets, of the families below: the network namespace bounds it",
     calls = [[
-      socketpair bind listen accept accept4 connect getsockname getpeername setsockopt getsockopt sendto recvfrom sendmsg
-      recvmsg sendmmsg recvmmsg shutdown ]],
+      socketpair bind listen accept accept4 connect getsockname getpeername setsockopt getsockopt recvfrom recvmsg recvmmsg
+      shutdown ]],
   },
 }
 
@@ -141,6 +141,8 @@ local refused = {
 -- of one more argument, for what passes the first; `with` are values that a capability adds.
 local LOW <const> = 0xffffffff
 local NEW_NAMESPACES <const> = 0x7e020000 -- CLONE_NEW…; the bit of a time namespace means something else to clone
+local MSG_FASTOPEN <const> = 0x20000000
+local FAST_OPEN <const> = "no TCP Fast Open: it connects, and no rule of Landlock about ports sees it"
 
 local checked = {
   {
@@ -157,9 +159,16 @@ local checked = {
       .. "tested either, and whoever asks for one has its module loaded",
     argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, with = { net_raw = { 17 } }, errno = "EAFNOSUPPORT",
     also = {
-      argument = 2, mask = LOW, only = { 0, 1, 6, 17, 58 }, errno = "EPROTONOSUPPORT", opened_by = { "net_raw", "net_admin" },
+      -- SMC and MPTCP: TCP that no rule of Landlock about ports sees.
+      argument = 2, mask = LOW, values = { 256, 262 }, errno = "EPROTONOSUPPORT",
+      also = {
+        argument = 2, mask = LOW, only = { 0, 1, 6, 17, 58 }, errno = "EPROTONOSUPPORT", opened_by = { "net_raw", "net_admin" },
+      },
     },
   },
+  { name = "sendto", why = FAST_OPEN, argument = 3, any = MSG_FASTOPEN, errno = "EOPNOTSUPP" },
+  { name = "sendmsg", why = FAST_OPEN, argument = 2, any = MSG_FASTOPEN, errno = "EOPNOTSUPP" },
+  { name = "sendmmsg", why = FAST_OPEN, argument = 3, any = MSG_FASTOPEN, errno = "EOPNOTSUPP" },
   {
     name = "prlimit64", why = "a process' own limits only: with 0 seconds of processor time it would end others, which no "
       .. "rule about signals sees",

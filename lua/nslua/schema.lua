@@ -198,7 +198,8 @@ local fields = {
   {
     name = "caps", type = capabilities, values = "list of names | text as \"cap_net_raw=ep\" | \"all\"", default = "none",
     doc = "Capabilities that the payload holds, in the sandbox's user namespace. The text is that of cap_from_text(3); its "
-      .. "effective and permitted sets must be the same.",
+      .. "effective and permitted sets must be the same. With sys_admin (as in \"all\") it can undo in the sandbox what `fs` "
+      .. "says: unmount masks, and write what is shared read-only as far as its user outside may.",
   },
   {
     name = "no_new_privs", type = check.boolean, values = "boolean", default = "true",
@@ -221,11 +222,12 @@ local fields = {
     doc = "What Landlock holds the payload to, where the kernel has it. By default one rule, all that is beneath the sandbox's "
       .. "root, and both scopes, so that a directory of the host that leaked in is of no use. A table says it exactly: `ro`, "
       .. "`exec` (read and execute) and `rw` (everything but execute) are lists of paths inside, each with all beneath it, or "
-      .. "`{ path, optional = true }`; `bind` and `connect` the TCP ports that may be used; `scope` of `\"abstract_unix\"` and "
-      .. "`\"signal\"` what is kept within the sandbox. A right that the kernel does not know is an error, or with `best_effort` "
-      .. "told in the result. A link in a tree that the recipe shares is not followed. It works without any namespace too, as "
-      .. "something less: no rule is about modes, owners, times and attributes of files, sockets in the file system (D-Bus), "
-      .. "UDP, and the priorities of other processes. Capability sys_admin, and what it mounts, goes without the default rule.",
+      .. "`{ path, optional = true }`; `bind` and `connect` the TCP ports that may be used (a free one can be listened on all "
+      .. "the same); `scope` of `\"abstract_unix\"` and `\"signal\"` what is kept within the sandbox. A right that the kernel "
+      .. "does not know is an error, or with `best_effort` told in the result. A link in a tree that the recipe shares is not "
+      .. "followed. It works without any namespace too, as something less: no rule is about modes, owners, times and "
+      .. "attributes of files, sockets in the file system (D-Bus), UDP, and the priorities of other processes. Capability "
+      .. "sys_admin, and what it mounts, goes without the default rule.",
   },
   {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
