@@ -145,6 +145,24 @@ for name in os.listdir("/tmp/o"):
     end
   end)
 
+  it("let root's payload mount no file system of its own making where it may mount an overlay of it", function()
+    if not probe.is_root then return pending "what an ordinary user's payload makes is that user's" end
+    if not sys.stat "/dev/fuse" then return pending "there is no /dev/fuse" end
+    local fuse, tree = fs.device "/dev/fuse", at "tree"
+    local function mistake(recipe, ...)
+      recipe.fs = { fs.os(), ... }
+      return inside.mistake(inside.run, sandbox(recipe), { "true" })
+    end
+    for _, fields in ipairs { { nesting = true }, { user = "root", caps = { "sys_admin" } } } do
+      for _, entry in ipairs { fuse, fs.ro("/dev", "/y", { dev = true }) } do
+        assert.matches("/dev/fuse .* does not go with a tree whose ids are mapped", mistake(fields, fs.rw(tree, "/x"), entry))
+      end
+      assert.is_nil(mistake(fields, fs.rw(tree, "/x", { idmap = false }), fuse))
+      assert.is_nil(mistake(fields, fs.rw(tree, "/x"), fs.device("/dev/zero", "/z")))
+    end
+    assert.is_nil(mistake({}, fs.rw(tree, "/x"), fuse))
+  end)
+
   it("give away nothing of the host's that is there already", function()
     outside "mkdir tree/there && chmod 711 tree/there && touch tree/plain"
     assert.matches("belongs to who makes it", inside.mistake(inside.run,

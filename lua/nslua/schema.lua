@@ -233,8 +233,8 @@ local fields = {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
     doc = "Whether the payload may make user namespaces, and in them sandboxes of its own. Otherwise the filter and the "
       .. "kernel's limit on them refuse it. With `true` the calls for mounts and namespaces are open to it, `/proc` is whole, "
-      .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening there is "
-      .. "short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
+      .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening "
+      .. "there is short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
   },
   {
     name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",
@@ -282,8 +282,9 @@ local fields = {
     default = "the caller's",
     doc = "When and where the payload runs. Only root without a new user namespace may raise a priority above the caller's "
       .. "own. Where the kernel groups processes by session (autogroup, see sched(7)), `nice` counts among the sandbox's own "
-      .. "only. `affinity` names CPUs that the caller may use; the payload may choose others again. `core`: no other process "
-      .. "runs on the hardware threads of the same core at the same time. `oom_score_adj` is the reaper's too.",
+      .. "only. `affinity` names CPUs that the caller may use. The payload may choose others again, and take back `ionice` and "
+      .. "`oom_score_adj`, which is the reaper's too, as far as the caller's own. `core`: no other process runs on the hardware "
+      .. "threads of the same core at the same time.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",
