@@ -3,9 +3,11 @@
 -- ordinary user there, and by one that is uid 0. What takes a set-up of its own is elsewhere: inherited descriptors, the
 -- caller's terminal and environment (security_spec), each call by its number and the 32-bit gate (seccomp_spec).
 local inside = require "inside"
+local landlock = require "nslua.landlock"
 local nslua = require "nslua"
 local probe = require "probe"
 local sys = require "nslua.sys"
+local watch = require "watch"
 
 local sandbox, fs = nslua.sandbox, nslua.fs
 local USERS <const> = { "self", "root" }
@@ -166,10 +168,40 @@ for _, user in ipairs(USERS) do
 end
 
 describe("a sandbox without a PID namespace", function()
-  it("does not let its payload end the reaper or the caller by a limit on their time", function()
-    local box = sandbox { namespaces = { "user" } }
-    local code = "resource.prlimit(%d, resource.RLIMIT_CPU, (0, 0))"
-    assert.equal("", surprises(box, { { code:format(HOST_PID), "EPERM" }, { "resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))", "EPERM" } }))
+  local box = sandbox { namespaces = { "user" } }
+
+  it("does not let its payload end the reaper or the caller by a limit, nor make them wait for a processor", function()
+    local cases = {}
+    for _, pid in ipairs { ("%d"):format(HOST_PID), "os.getppid()" } do
+      each(cases, { pid }, "resource.prlimit(%s, resource.RLIMIT_CPU, (0, 0))", "EPERM")
+      each(cases, { pid }, "os.sched_setaffinity(%s, {0})", "EPERM")
+      each(cases, { pid }, "os.sched_setscheduler(%s, os.SCHED_IDLE, os.sched_param(0))", "EPERM")
+      each(cases, { pid }, "os.setpriority(os.PRIO_PROCESS, %s, 19)", "EPERM")
+      each(cases, { pid }, "call('ioprio_set', 1, %s, 0x6000)", "EPERM")
+    end
+    each(cases, { "os.setpriority(os.PRIO_USER, 0, 19)", "call('ioprio_set', 3, 0, 0x6000)" }, "%s", "EPERM")
+    each(cases, { "os.setpriority(os.PRIO_PROCESS, 0, 5)", "os.sched_setaffinity(0, os.sched_getaffinity(0))" }, "%s", "done")
+    assert.equal("", surprises(box, cases))
+  end)
+
+  it("ends with all its processes, however fast they fork", function()
+    if landlock.abi() < 6 then return pending "without Landlock's scopes the reaper runs after them" end
+    local directory, marker = probe.directory(), watch.marker()
+    probe.write(directory .. "/hop.c", [[
+      #include <stdlib.h>
+      #include <unistd.h>
+      int main(int argc, char **argv) {
+        for (int i = atoi(argv[1]); i > 0; i--)
+          if (fork() == 0) for (setsid();;) if (fork() > 0) _exit(0);
+        sleep(60);
+        return argc;
+      } ]])
+    local output, status = probe.shell(("cd %s && cc -O2 -o hop hop.c && chmod 755 hop"):format(directory))
+    assert.equal(0, status, output)
+    local result = box:run { directory .. "/hop", "300", marker, timeout = 1 }
+    probe.remove(directory)
+    assert.equal("timeout", result.reason)
+    assert.is_true(watch.vanish(marker, 0))
   end)
 end)
 

@@ -109,7 +109,7 @@ local function record_setup(plan, recipe, joined)
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
-    plan.setup:fork("pid", plan.detached, nil)
+    plan.setup:fork("pid", plan.detached, nil, 0)
     plan.setup:parent_death_signal(SIGKILL)
   end
   return true
@@ -166,7 +166,8 @@ local function record_steps(plan, recipe)
 end
 
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
-local function record_drop(plan, recipe, capabilities, ruleset)
+-- @param confined whether the ruleset keeps signals within the sandbox
+local function record_drop(plan, recipe, capabilities, ruleset, confined)
   local steps = plan.steps_
   plan:owner "privileges"
   if plan.identity.holds then
@@ -181,7 +182,7 @@ local function record_drop(plan, recipe, capabilities, ruleset)
   if plan.payload_is_init then return end
   plan:owner "reaper"
   if plan.children then steps:child_subreaper(1) end
-  steps:fork({}, plan.detached, plan.children)
+  steps:fork({}, plan.detached, plan.children, confined and 1 or 0)
   if plan.children then steps:parent_death_signal(SIGKILL) end
 end
 
@@ -193,13 +194,14 @@ local function capability_mask(caps, identity)
   return caps or 0
 end
 
---- The payload's filter: the one that was compiled with nslua, unless the recipe changes it or holds capabilities.
+--- The payload's filter: the one that was compiled with nslua, unless the recipe changes it, holds capabilities or shares
+-- PIDs.
 -- @treturn ?string
-local function filter_of(recipe, capabilities)
+local function filter_of(recipe, new, capabilities)
   local wanted = recipe.seccomp
   if wanted == false then return nil end
-  if type(wanted) ~= "table" and capabilities == 0 and not recipe.nesting then return sys.default_filter() end
-  local holds = { nesting = recipe.nesting }
+  if type(wanted) ~= "table" and capabilities == 0 and not recipe.nesting and new.pid then return sys.default_filter() end
+  local holds = { nesting = recipe.nesting, shared_pids = not new.pid }
   for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
   return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), type(wanted) == "table" and wanted or nil, holds))
 end
@@ -311,7 +313,7 @@ local function compile(recipe, new, joined, at)
   record_steps(plan, recipe)
   local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, may_mount)
   if not restricted and ruleset then return nil, ruleset end
-  record_drop(plan, recipe, capabilities, ruleset)
+  record_drop(plan, recipe, capabilities, ruleset, guard ~= nil)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
@@ -323,7 +325,7 @@ local function compile(recipe, new, joined, at)
     securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    landlock = restricted, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, capabilities),
+    landlock = restricted, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, new, capabilities),
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,

@@ -71,6 +71,7 @@ local function rules_of_profile(holds)
     each(group.calls, function(name) rules[name] = rule end)
   end
   for _, one in ipairs(profile.checked) do rules[one.name] = rule_of(one, holds) end
+  for name, check in pairs(holds.shared_pids and profile.shared_pids or {}) do rules[name] = rule_of(check, holds) end
   for _, name in ipairs(profile.absent) do rules[name] = ABSENT end
   return rules
 end
@@ -89,7 +90,7 @@ end
 -- @tparam function number_of gives a call's number on this machine, or nil
 -- @tparam integer arch AUDIT_ARCH_…
 -- @tparam[opt] table wanted { allow = {…}, deny = {…}, default = "enosys" | "errno" | "kill" }
--- @tparam[opt] table holds set of the capabilities that the payload holds, and "nesting"
+-- @tparam[opt] table holds set of the capabilities that the payload holds, "nesting", and "shared_pids"
 -- @treturn string program of bpf(4)
 -- @treturn integer its length in instructions
 function M.program(number_of, arch, wanted, holds)

@@ -180,4 +180,14 @@ local checked = {
   },
 }
 
-return { allowed = allowed, refused = refused, checked = checked, absent = { "clone3" } }
+-- Where the payload sees processes that are not the sandbox's: the priorities of others, the reaper's too, which would
+-- come too late to end what it has to, are not its to change.
+local OWN <const> = { argument = 0, mask = LOW, only = { 0 }, errno = "EPERM" }
+local OWN_OF_KIND <const> = { argument = 1, mask = LOW, only = { 0 }, errno = "EPERM" }
+local shared_pids = {
+  sched_setaffinity = OWN, sched_setattr = OWN, sched_setparam = OWN, sched_setscheduler = OWN,
+  setpriority = { argument = 0, mask = LOW, only = { 0, 1 }, errno = "EPERM", also = OWN_OF_KIND }, -- process, group
+  ioprio_set = { argument = 0, mask = LOW, only = { 1, 2 }, errno = "EPERM", also = OWN_OF_KIND },
+}
+
+return { allowed = allowed, refused = refused, checked = checked, shared_pids = shared_pids, absent = { "clone3" } }

@@ -226,8 +226,8 @@ local fields = {
       .. "the same); `scope` of `\"abstract_unix\"` and `\"signal\"` what is kept within the sandbox. A right that the kernel "
       .. "does not know is an error, or with `best_effort` told in the result. A link in a tree that the recipe shares is not "
       .. "followed. It works without any namespace too, as something less: no rule is about modes, owners, times and "
-      .. "attributes of files, sockets in the file system (D-Bus), UDP, and the priorities of other processes. Capability "
-      .. "sys_admin, and what it mounts, goes without the default rule.",
+      .. "attributes of files, sockets in the file system (D-Bus), UDP, IPC of System V, and priorities of other processes. "
+      .. "Capability sys_admin, and what it mounts, goes without the default rule.",
   },
   {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
