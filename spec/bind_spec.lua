@@ -116,6 +116,53 @@ describe("the options of fs.ro and fs.rw", function()
     assert.equal("755\n", outside "stat -c %a tree/p")
   end)
 
+  it("let root's payload make no set-user-id file by way of a message queue that an overlay copies up", function()
+    if not probe.is_root then return pending "what an ordinary user's payload makes is that user's" end
+    for _, recipe in ipairs { { nesting = true }, { user = "root", caps = "all", seccomp = false } } do
+      recipe.fs = { fs.os(), fs.rw(at "tree", "/x") }
+      local seen = inside.python(sandbox(recipe), ([[
+import ctypes, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(0x10020000 | 0x08000000) == 0: # user, mount, ipc
+  for name, text in (("setgroups", "deny"), ("uid_map", "1000 1000 1"), ("gid_map", "1000 1000 1")): open("/proc/self/" + name, "w").write(text)
+for name in ("/tmp/q", "/tmp/o", "/x/upper", "/x/work"): os.mkdir(name)
+assert libc.mount(b"q", b"/tmp/q", b"mqueue", 0, None) == 0
+os.umask(0)
+attributes = ctypes.create_string_buffer(struct.pack("8l", 0, 1, 8, 0, 0, 0, 0, 0))
+for mode in (0o4777, 0o2777, 0o777):
+  ctypes.set_errno(0)
+  print("made" if libc.syscall(%d, b"queue%%o" %% mode, 0o102, mode, attributes) >= 0 else ctypes.get_errno())
+assert libc.mount(b"o", b"/tmp/o", b"overlay", 0, b"lowerdir=/tmp/q,upperdir=/x/upper,workdir=/x/work,userxattr") == 0
+libc.prctl(38, 1, 0, 0, 0) # the copy is made, what would take its bits away is refused
+assert libc.syscall(446, libc.syscall(444, struct.pack("Q", 1 << 14), 8, 0), 0) == 0
+for name in os.listdir("/tmp/o"):
+  try: os.open("/tmp/o/" + name, os.O_RDWR | os.O_TRUNC)
+  except OSError: pass
+]]):format(sys.syscall_number "mq_open"))
+      assert.equal("1\n1\nmade\n", seen)
+      assert.equal("", outside "find tree -type f -perm /6000")
+      outside "rm -r tree/upper tree/work"
+    end
+  end)
+
+  it("let root's payload mount no file system of its own making where it may mount an overlay of it", function()
+    if not probe.is_root then return pending "what an ordinary user's payload makes is that user's" end
+    if not sys.stat "/dev/fuse" then return pending "there is no /dev/fuse" end
+    local fuse, tree = fs.device "/dev/fuse", at "tree"
+    local function mistake(recipe, ...)
+      recipe.fs = { fs.os(), ... }
+      return inside.mistake(inside.run, sandbox(recipe), { "true" })
+    end
+    for _, fields in ipairs { { nesting = true }, { user = "root", caps = { "sys_admin" } } } do
+      for _, entry in ipairs { fuse, fs.ro("/dev", "/y", { dev = true }) } do
+        assert.matches("/dev/fuse .* does not go with a tree whose ids are mapped", mistake(fields, fs.rw(tree, "/x"), entry))
+      end
+      assert.is_nil(mistake(fields, fs.rw(tree, "/x", { idmap = false }), fuse))
+      assert.is_nil(mistake(fields, fs.rw(tree, "/x"), fs.device("/dev/zero", "/z")))
+    end
+    assert.is_nil(mistake({}, fs.rw(tree, "/x"), fuse))
+  end)
+
   it("give away nothing of the host's that is there already", function()
     outside "mkdir tree/there && chmod 711 tree/there && touch tree/plain"
     assert.matches("belongs to who makes it", inside.mistake(inside.run,

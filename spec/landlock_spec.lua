@@ -224,11 +224,62 @@ except OSError as e: print(e.errno)]])
     assert.equal("13\n", none)
   end)
 
+  it("about ports is not gone around by TCP Fast Open, nor by MPTCP", function()
+    if not needs(4) then return end
+    local seen = {}
+    for _, caps in ipairs { {}, { "net_raw" }, { "net_admin" } } do
+      seen[#seen + 1] = inside.python(sandbox { landlock = { connect = {} }, caps = caps }, [[
+import socket
+server = socket.socket(); server.bind(("127.0.0.1", 0)); server.listen(); address = server.getsockname()
+def attempt(what, f):
+  try: f(socket.socket()); print(what, "went around")
+  except OSError as e: print(what, e.errno)
+FAST = socket.MSG_FASTOPEN
+attempt("connect", lambda s: s.connect(address))
+attempt("sendto", lambda s: s.sendto(b"x", FAST, address))
+attempt("sendmsg", lambda s: s.sendmsg([b"x"], [], FAST | socket.MSG_NOSIGNAL, address))
+attempt("option", lambda s: (s.setsockopt(socket.IPPROTO_TCP, 30, 1), s.connect(address)))
+attempt("mptcp", lambda s: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).connect(address))
+attempt("smc", lambda s: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 256).connect(address))]])
+    end
+    for _, one in ipairs(seen) do
+      assert.equal("connect 13\nsendto 95\nsendmsg 95\noption 13\nmptcp 93\nsmc 93\n", one)
+    end
+    for _, field in ipairs { "bind", "connect" } do
+      assert.matches("landlock: bind and connect need seccomp", mistake({ [field] = { 80 } }, { seccomp = false }))
+    end
+  end)
+
   it("says what is kept within the sandbox", function()
     if not needs(6) then return end
     if probe.is_root then return pending "root's payload is another user, who may not signal it anyway" end
     local box = sandbox { namespaces = {}, landlock = { scope = {} } }
     assert.equal("may\n", (inside.sh(box, "kill -0 $PPID && echo may")))
+  end)
+
+  it("covers what it names, and not what a link in a shared tree leads to", function()
+    if not needs(2) then return end
+    local directory = probe.directory()
+    probe.shell(("cd %s && mkdir -p tree/in secret && echo kept > secret/f && echo in > tree/in/f && chmod -R a+rX . && cd tree "
+      .. "&& ln -s /secret secret && ln -s / root && ln -s /proc/self/root magic && ln -s in link"):format(directory))
+    local files = { fs.os(), fs.ro(directory .. "/secret", "/secret"), fs.rw(directory .. "/tree", "/src") }
+    files[#files + 1] = fs.symlink("/src/in", "/own")
+    local function output(path)
+      local box = sandbox { fs = files, landlock = { exec = PROGRAMS, ro = { "/etc/ld.so.cache" }, rw = { path } } }
+      local result, message = inside.run(box, { "cat", "/secret/f", "/src/in/f" })
+      return result and result.stdout or message
+    end
+    local seen = {}
+    for _, path in ipairs { "/src/secret", "/src/root/secret", "/src/magic", "//src/./link/", "/src/root/src/in" } do
+      seen[#seen + 1] = output(path)
+    end
+    local named, own, process = output "/src/in", output "/own", output "/proc/self/cwd"
+    probe.remove(directory)
+    for _, message in ipairs(seen) do
+      assert.matches("^landlock rw /.*: is a symbolic link %(ELOOP%);\n  in a tree that", message)
+    end
+    assert.same({ 5, "in\n", "in\n" }, { #seen, named, own })
+    assert.matches("%(ELOOP%);\n  a rule may not be about", process)
   end)
 
   it("skips what is optional and not there, and tells; the rest must be there", function()
@@ -278,6 +329,7 @@ except OSError as e: print(e.errno)]])
     assert.matches("{ path, optional = true }", mistake { ro = { { optional = true } } })
     assert.matches("{ path, optional = true }", mistake { ro = { 1 } })
     assert.matches("landlock: src must be an absolute path", mistake { rw = { "src" } })
+    assert.matches("landlock: /usr/../src must be a path without '..'", mistake { rw = { "/usr/../src" } }, 1, true)
     assert.is_nil(mistake({ rw = { "src" } }, { namespaces = {} }))
     assert.matches("landlock must be 'default' or 'false', or", mistake "belt")
   end)

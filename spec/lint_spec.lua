@@ -92,7 +92,9 @@ describe("lint", function()
     assert.matches("before Linux 6.6 directories of the lower layers cannot be removed in it", tostring(warnings[1]))
   end)
 
-  it("finds masks that the payload could take away", function()
+  it("finds masks that the payload could take away, and what it could make writable again", function()
+    local ro = said({ fs.os(), fs.ro("/etc", "/x") }, { caps = { "sys_admin" } })
+    assert.matches("bind /etc on /x: the payload holds sys_admin over the sandbox, so it can make this writable", ro)
     assert.matches("mask /usr/bin/id: the payload holds sys_admin", said({ fs.os(), fs.mask "/usr/bin/id" }, { caps = { "sys_admin" } }))
   end)
 

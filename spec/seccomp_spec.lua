@@ -1,5 +1,6 @@
 -- luacheck: no max line length
 local bpf = require "bpf"
+local filter = require "nslua.filter"
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
@@ -7,8 +8,8 @@ local profile = require "nslua.profile"
 
 local sandbox, sys = nslua.sandbox, nslua.sys
 
-local ALLOW <const>, KILL <const>, EPERM <const>, ENOSYS <const>, EAFNOSUPPORT <const> =
-  0x7fff0000, 0x80000000, 0x50001, 0x50026, 0x50061
+local ALLOW <const>, KILL <const>, EPERM <const>, ENOSYS <const>, EPROTONOSUPPORT <const>, EAFNOSUPPORT <const> =
+  0x7fff0000, 0x80000000, 0x50001, 0x50026, 0x5005d, 0x50061
 local HIGH <const> = 1 << 32
 
 local FILTER <const> = sys.default_filter()
@@ -75,7 +76,8 @@ describe("the default filter, in an interpreter of BPF", function()
     local expected = {}
     each(profile.allowed, function(name) expected[name] = ALLOW end)
     each(profile.refused, function(name) expected[name] = EPERM end)
-    local checked = { clone = true, ioctl = true, socket = true, personality = true }
+    local checked = {}
+    for _, one in ipairs(profile.checked) do checked[one.name] = true end
     local by_number = {}
     for _, name in ipairs(sys.syscall_names()) do
       if not checked[name] then by_number[sys.syscall_number(name)] = expected[name] or ENOSYS end
@@ -130,6 +132,46 @@ describe("the default filter, in an interpreter of BPF", function()
         assert.equal(EAFNOSUPPORT, says("socket", family | HIGH), tostring(family))
       end
     end
+  end)
+
+  it("knows IP, ICMP, TCP and UDP, and netlink's routes; a capability over the network opens the others", function()
+    local usual = { [0] = 1, [1] = 1, [6] = 1, [17] = 1, [58] = 1 }
+    for protocol = 0, 300 do
+      for _, family in ipairs { 1, 2, 10, 16 } do
+        for _, high in ipairs { 0, HIGH } do
+          assert.equal(usual[protocol] and ALLOW or EPROTONOSUPPORT, says("socket", family, 3, protocol | high), protocol)
+        end
+      end
+    end
+    local number, arch = sys.syscall_number "socket", sys.audit_arch()
+    local function with(capability, ...)
+      local program = filter.program(sys.syscall_number, arch, nil, { [capability] = true })
+      return bpf.run(program, { arch = arch, nr = number, args = { ... } })
+    end
+    for _, capability in ipairs { "net_raw", "net_admin" } do
+      assert.equal(ALLOW, with(capability, 16, 3, 12))
+      for _, protocol in ipairs { 256, 262 } do assert.equal(EPROTONOSUPPORT, with(capability, 2, 1, protocol)) end
+      for _, family in ipairs { 29, 38, 40, 44 } do assert.equal(EAFNOSUPPORT, with(capability, family, 3, 0)) end
+    end
+    assert.equal(ALLOW, with("net_raw", 17, 3, 0x300))
+    assert.equal(EAFNOSUPPORT, with("net_admin", 17, 3, 0x300))
+  end)
+
+  it("sends, but not by TCP Fast Open", function()
+    for name, argument in pairs { sendto = 4, sendmsg = 3, sendmmsg = 4 } do
+      local arguments = { 3, 0, 0, 0, 0, 0 }
+      for _, flags in ipairs { 0, 0x4040, 0x40000000 } do
+        arguments[argument] = flags
+        assert.equal(ALLOW, says(name, table.unpack(arguments)))
+        arguments[argument] = flags | 0x20000000 | HIGH
+        assert.equal(0x5005f, says(name, table.unpack(arguments)))
+      end
+    end
+  end)
+
+  it("lets limits of the caller be set, and of nobody else", function()
+    assert.equal(ALLOW, says("prlimit64", 0, 7))
+    for _, pid in ipairs { 1, 1 | HIGH, -1 } do assert.equal(EPERM, says("prlimit64", pid, 7)) end
   end)
 
   it("lets personality be asked for", function()

@@ -67,6 +67,7 @@ static const struct sock_filter no_setid_files[] = {
   MODE_CALL(fchmodat2, 2),
   MODE_CALL(mknodat, 2),
   OPEN_CALL(openat, 2),
+  OPEN_CALL(mq_open, 1), /* an overlay, where it may mount one, copies the file up with its mode */
   ATTRIBUTE_CALL(setxattr),
   ATTRIBUTE_CALL(lsetxattr),
   ATTRIBUTE_CALL(fsetxattr),

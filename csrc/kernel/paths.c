@@ -124,6 +124,12 @@ long kernel_open(struct call *call) {
                          resolution(dirfd)));
 }
 
+/** Opens a path for looking only (O_PATH), symbolic links followed, but those of /proc to what a process has open
+    or is in. @see openat2(2) */
+long kernel_look_up(struct call *call) {
+  return at_last(call, ARG_STR(0), open_at(AT_FDCWD, ARG_STR(0), O_PATH, 0, RESOLVE_NO_MAGICLINKS));
+}
+
 /** What an fd refers to, opened anew (O_PATH) by its path: in a new mount namespace that gives the same
     thing in the caller's own mounts. ESTALE when something else is there by now. */
 long kernel_reopen(struct call *call) {

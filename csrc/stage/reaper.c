@@ -17,6 +17,7 @@
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
 enum { SIGNAL_SET_SIZE = 8, SIGNALFD_INFO_SIZE = 128, SFD_CLOEXEC_ = O_CLOEXEC };
 enum { MSG_DONTWAIT_ = 0x40 };
+enum { REAPED_AT_ONCE = 64 };
 enum { WATCH_CONTROL, WATCH_MAKER, WATCH_CHILDREN, WATCHED };
 
 static uint64_t microseconds(const struct __kernel_old_timeval *t) {
@@ -55,14 +56,20 @@ static long kill_listed(int children) {
   return found;
 }
 
+static void kill_at_once(const struct watch *watch) {
+  if (watch->children >= 0 && watch->confined) SYSCALL(kill, -1, SIGKILL);
+}
+
 /*
  * Ends every process of the sandbox. As PID 1 our own end does it, and the end of a payload that
  * is PID 1 did it. Otherwise all orphans come to us (child_subreaper): kill and reap our children
- * until none is left.
+ * until none is left. Who forks faster than that is ended at once with all others, where we can reach
+ * nobody else.
  */
-static long end_all(int children) {
+static long end_all(const struct watch *watch) {
   long found = 0;
-  while (children >= 0 && (found = kill_listed(children)) > 0) {
+  kill_at_once(watch);
+  while (watch->children >= 0 && (found = kill_listed(watch->children)) > 0) {
     long pid;
     do pid = SYSCALL(wait4, -1, 0, __WALL, 0);
     while (pid == -EINTR);
@@ -75,32 +82,33 @@ static long end_all(int children) {
    and takes the others with it. */
 static _Noreturn void abandon(const struct watch *watch) {
   long r;
+  kill_at_once(watch); /* before the first wait: among many we may not run again soon */
   SYSCALL(kill, watch->payload, SIGKILL);
   do r = SYSCALL(wait4, watch->payload, 0, __WALL, 0);
   while (r == -EINTR);
-  end_all(watch->children);
+  end_all(watch);
   report_recorded();
   leave(125);
 }
 
-/* Reaps whoever has ended; does not return when the payload is among them. */
-static void reap_ended(const struct watch *watch) {
-  char info[SIGNALFD_INFO_SIZE];
-  SYSCALL(read, watch->signals, info, sizeof info);
-  for (;;) {
+/* Reaps some of those who have ended, and tells whether there may be more: who forks fast must not keep us from
+   hearing our maker. Does not return when the payload is among them. */
+static int reap_ended(const struct watch *watch) {
+  for (int i = 0; i < REAPED_AT_ONCE; i++) {
     int status;
     struct rusage used;
     long pid = SYSCALL(wait4, -1, &status, WNOHANG | __WALL, &used);
-    if (pid == 0) return;
+    if (pid == 0) return 0;
     if (pid < 0) abandon(watch); /* the payload is our child until we say that it has ended */
     note_end(pid, status);
     if (pid == watch->payload) {
-      if (end_all(watch->children) < 0) leave(125); /* nobody knows who is left */
+      if (end_all(watch) < 0) leave(125); /* nobody knows who is left */
       report_recorded();
       report_end(status, &used);
       leave(0);
     }
   }
+  return 1;
 }
 
 /* One message of the maker; false at its end. */
@@ -125,11 +133,18 @@ void reap(const struct watch *watch, struct record *started) {
     [WATCH_MAKER] = { .fd = watch->detached ? -1 : MAKER, .events = POLLIN },
     [WATCH_CHILDREN] = { .fd = watch->signals, .events = POLLIN },
   };
+  int more = 0;
   for (;;) {
     /* A child that ended before the signalfd was there left SIGCHLD pending: it is readable. */
-    long r = SYSCALL(ppoll, watched, WATCHED, 0, 0, SIGNAL_SET_SIZE);
+    struct __kernel_timespec at_once = { 0 };
+    long r = SYSCALL(ppoll, watched, WATCHED, more ? &at_once : 0, 0, SIGNAL_SET_SIZE);
     if (r < 0 && r != -EINTR) abandon(watch);
-    if (watched[WATCH_CHILDREN].revents) reap_ended(watch);
+    if (watched[WATCH_CHILDREN].revents) {
+      char info[SIGNALFD_INFO_SIZE];
+      SYSCALL(read, watch->signals, info, sizeof info);
+      more = 1;
+    }
+    if (more) more = reap_ended(watch);
     if (watched[WATCH_CONTROL].revents && !obey(watch)) {
       if (!watch->detached) abandon(watch);
       watched[WATCH_CONTROL].fd = -1;

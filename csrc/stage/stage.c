@@ -135,6 +135,11 @@ static long let_go(struct watch *watch) {
   return r;
 }
 
+/* Of a maker with our uid this is Landlock's doing: the proof, before a signal is sent to everybody. */
+static int cannot_signal_maker(void) {
+  return SYSCALL(pidfd_send_signal, FIRST_FD + REGISTER_MAKER, 0, 0, 0) == -EPERM;
+}
+
 /*
  * Splits the stage: the child goes on with the plan, as PID 1 where `kinds` has a new PID namespace,
  * and becomes the payload; the parent stays as the reaper. The child shares our memory and runs
@@ -157,6 +162,7 @@ long stage_fork(struct call *call) {
     .payload = payload,
     .detached = (int)ARG_INT(1),
     .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
+    .confined = ARG_INT(3) && cannot_signal_maker(),
   };
   long r = let_go(&watch);
   if (r < 0) {

@@ -31,6 +31,7 @@ struct watch {
   long payload;
   int detached; /* goes on without the maker */
   int children; /* an fd of /proc/thread-self/children where there is no PID namespace, else -1 */
+  int confined; /* whether Landlock lets our signals reach nobody but the sandbox */
   int signals;  /* a signalfd of SIGCHLD */
 };
 

@@ -19,7 +19,7 @@
 
 #define STAGE_TYPE "nslua.stage"
 
-enum { STOP_TRIES = 100, STOP_INTERVAL_MS = 10 };
+enum { STOP_TRIES = 1000, STOP_INTERVAL_MS = 10 };
 
 struct stage_handle {
   pid_t pid;

@@ -2,7 +2,7 @@
 -- of one argument at its leaves. Knows no names and no profile.
 --
 -- An action is an integer of seccomp's (ALLOW, ERRNO | errno, KILL_PROCESS). A rule of a call is an action, or a
--- check: { argument=, mask=, values= | only= | any=, action=, otherwise= }.
+-- check: { argument=, mask=, values= | only= | any=, action=, otherwise= }, the latter another rule.
 -- @module nslua.bpf
 local M = {}
 
@@ -19,23 +19,25 @@ local function instruction(code, k, yes, no) return { code, yes or 0, no or 0, k
 
 local function append(list, more) return table.move(more, 1, #more, #list + 1, list) end
 
+local leaf
+
 --- Code for a check of the low half of an argument: all that the kernel looks at in what is checked here.
 local function check(rule)
   local code = { instruction(LOAD, ARGUMENTS_AT + 8 * rule.argument) }
+  local action, otherwise = { instruction(RETURN, rule.action) }, leaf(rule.otherwise)
   if rule.any then
-    return append(code, {
-      instruction(IF_ANY, rule.any, 0, 1), instruction(RETURN, rule.action), instruction(RETURN, rule.otherwise),
-    })
+    code[2] = instruction(IF_ANY, rule.any, 0, 1)
+    return append(append(code, action), otherwise)
   end
   if rule.mask and rule.mask ~= 0xffffffff then code[#code + 1] = instruction(AND, rule.mask) end
   local values = rule.values or rule.only
-  for i, value in ipairs(values) do code[#code + 1] = instruction(IF_EQUAL, value, #values - i + 1) end
-  local matched, unmatched = rule.action, rule.otherwise
+  local matched, unmatched = action, otherwise
   if rule.only then matched, unmatched = unmatched, matched end
-  return append(code, { instruction(RETURN, unmatched), instruction(RETURN, matched) })
+  for i, value in ipairs(values) do code[#code + 1] = instruction(IF_EQUAL, value, #values - i + #unmatched) end
+  return append(append(code, unmatched), matched)
 end
 
-local function leaf(rule)
+function leaf(rule)
   return type(rule) == "table" and check(rule) or { instruction(RETURN, rule) }
 end
 

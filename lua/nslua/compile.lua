@@ -109,7 +109,7 @@ local function record_setup(plan, recipe, joined)
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
-    plan.setup:fork("pid", plan.detached, nil)
+    plan.setup:fork("pid", plan.detached, nil, 0)
     plan.setup:parent_death_signal(SIGKILL)
   end
   plan:owner "namespaces"
@@ -168,7 +168,8 @@ local function record_steps(plan, recipe)
 end
 
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
-local function record_drop(plan, recipe, capabilities, ruleset)
+-- @param confined whether the ruleset keeps signals within the sandbox
+local function record_drop(plan, recipe, capabilities, ruleset, confined)
   local steps = plan.steps_
   plan:owner "privileges"
   if plan.identity.holds then
@@ -183,7 +184,7 @@ local function record_drop(plan, recipe, capabilities, ruleset)
   if plan.payload_is_init then return end
   plan:owner "reaper"
   if plan.children then steps:child_subreaper(1) end
-  steps:fork({}, plan.detached, plan.children)
+  steps:fork({}, plan.detached, plan.children, confined and 1 or 0)
   if plan.children then steps:parent_death_signal(SIGKILL) end
 end
 
@@ -203,6 +204,36 @@ local function record_capabilities(section, plan, capabilities)
   section:ambient(capabilities)
   section:securebits(LOCKED_SECUREBITS)
   section:capset(capabilities, capabilities, capabilities)
+end
+
+-- -- trees whose ids are mapped --
+
+local FUSE_MAJOR <const>, FUSE_MINOR <const> = 10, 229
+
+--- Whether /dev/fuse may be among what the recipe shares.
+local function gives_fuse(entries)
+  for _, item in ipairs(entries) do
+    if item.verb.name == "device" and item.depth == 0 then
+      local fd = item.options.from_fd
+      local status = fd and sys.fstat(fd) or not fd and sys.stat(item.source)
+      if status and status.major == FUSE_MAJOR and status.minor == FUSE_MINOR then return true end
+    elseif item.options and item.options.dev then
+      return true
+    end
+  end
+end
+
+--- What does not go with a tree in which the payload writes as its owner.
+local function problem_of_mapped_ids(plan, recipe, may_mount)
+  local function problem(what, why)
+    return what .. " does not go with a tree whose ids are mapped (root's fs.rw, or idmap): " .. why .. "; say { idmap = false }"
+  end
+  if recipe.no_new_privs == false then
+    return problem("no_new_privs = false", "what keeps set-user-id files from being made there needs it")
+  elseif may_mount and gives_fuse(plan.entries) then
+    return problem("/dev/fuse (or dev = true) with nesting or sys_admin",
+      "an overlay of what it mounts makes set-user-id files there")
+  end
 end
 
 -- -- the whole --
@@ -267,20 +298,18 @@ local function compile(recipe, new, joined, at)
   ok, err = record_setup(plan, recipe, joined)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
-  if plan.writes_as_owner and recipe.no_new_privs == false then
-    return nil, Error.misuse { { at = at, message = "no_new_privs = false does not go with a tree whose ids are mapped (root's "
-      .. "fs.rw, or idmap): what keeps set-user-id files from being made there needs it; say { idmap = false }" } }
-  end
-  record_steps(plan, recipe)
   local capabilities = capability_mask(recipe.caps, identity)
   local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
+  err = plan.writes_as_owner and problem_of_mapped_ids(plan, recipe, may_mount)
+  if err then return nil, Error.misuse { { at = at, message = err } } end
+  record_steps(plan, recipe)
   local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, may_mount)
   if not restricted and ruleset then return nil, ruleset end
-  record_drop(plan, recipe, capabilities, ruleset)
+  record_drop(plan, recipe, capabilities, ruleset, guard ~= nil)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
-  local filters = seccomp.filters(recipe, capabilities)
+  local filters = seccomp.filters(recipe, new, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,

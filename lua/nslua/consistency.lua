@@ -1,6 +1,7 @@
 --- What only shows when the fields of a recipe are seen together: which namespaces are new, and the
 -- mistakes that one field makes of another.
 -- @module nslua.consistency
+local types = require "nslua.check"
 local entry = require "nslua.entry"
 local schema = require "nslua.schema"
 local sys = require "nslua.sys"
@@ -74,13 +75,19 @@ local function complain_about_files(recipe, new, problems, at)
   end
 end
 
---- Inside there is no directory that a relative path could begin in.
+--- Inside there is no directory that a relative path could begin in. What goes around Landlock's ports is the filter's
+--- to refuse.
 local function complain_about_rules(recipe, new, problems, at)
-  if type(recipe.landlock) ~= "table" or not new.mount then return end
+  if type(recipe.landlock) ~= "table" then return end
+  if recipe.seccomp == false and (recipe.landlock.bind or recipe.landlock.connect) then
+    complain(problems, at, "landlock: bind and connect need seccomp: without it TCP Fast Open and MPTCP go around them")
+  end
+  if not new.mount then return end
   for _, list in ipairs { "ro", "rw", "exec" } do
     for _, item in ipairs(recipe.landlock[list] or {}) do
-      if item.path:sub(1, 1) ~= "/" then
-        complain(problems, at, "landlock: %s must be an absolute path, inside the new mount namespace", sys.escape(item.path))
+      local inside, expected = types.target(item.path)
+      if not inside then
+        complain(problems, at, "landlock: %s must be %s, inside the new mount namespace", sys.escape(item.path), expected)
       end
     end
   end

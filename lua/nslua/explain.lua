@@ -35,7 +35,8 @@ local function facts_of(title, ready)
     seccomp = seccomp.words(ready.filters), landlock = landlock.words(ready.landlock),
     env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
-    init = recipe.init ~= false, session = recipe.session ~= false, lifetime = recipe.lifetime or "maker",
+    own_pids = ready.new.pid or false, init = recipe.init ~= false, session = recipe.session ~= false,
+    lifetime = recipe.lifetime or "maker",
     limits = recipe.limits, scheduling = recipe.scheduling,
     command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
   }
@@ -138,8 +139,9 @@ local function branches(facts)
   if facts.limits then branch("limits", limit_words(facts.limits)) end
   if facts.scheduling then branch("scheduling", scheduling_words(facts.scheduling)) end
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
-  branch("process", ("PID 1 is %s; own session: %s; ends with %s"):format(facts.init and "the reaper" or "the payload",
-    yes_no(facts.session), facts.lifetime == "maker" and "its maker" or "itself (detached)"))
+  branch("process", ("%s; own session: %s; ends with %s"):format(not facts.own_pids and "no PIDs of its own"
+    or facts.init and "PID 1 is the reaper" or "PID 1 is the payload", yes_no(facts.session),
+    facts.lifetime == "maker" and "its maker" or "itself (detached)"))
   if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
   if #facts.warnings > 0 then branch("warnings", "", facts.warnings) end
   return list

@@ -4,7 +4,7 @@
 local bpf = require "nslua.bpf"
 local profile = require "nslua.profile"
 
-local ERRNO <const> = { EPERM = 1, ENOSYS = 38, EAFNOSUPPORT = 97 }
+local ERRNO <const> = { EPERM = 1, ENOSYS = 38, EPROTONOSUPPORT = 93, EOPNOTSUPP = 95, EAFNOSUPPORT = 97 }
 local REFUSED <const>, ABSENT <const> = bpf.ERRNO | ERRNO.EPERM, bpf.ERRNO | ERRNO.ENOSYS
 
 local M = {}
@@ -48,6 +48,20 @@ local function opened(group, holds)
   return false
 end
 
+--- The rule of a check, and of the one that comes after it.
+local function rule_of(check, holds)
+  local otherwise = check.also and rule_of(check.also, holds) or bpf.ALLOW
+  if opened(check, holds) then return otherwise end
+  local only = check.only and table.move(check.only, 1, #check.only, 1, {})
+  for name, more in pairs(check.with or {}) do
+    if holds[name] then table.move(more, 1, #more, #only + 1, only) end
+  end
+  return {
+    argument = check.argument, mask = check.mask, values = check.values, only = only, any = check.any,
+    action = bpf.ERRNO | ERRNO[check.errno], otherwise = otherwise,
+  }
+end
+
 --- The rules of the profile, by name.
 local function rules_of_profile(holds)
   local rules = {}
@@ -56,12 +70,8 @@ local function rules_of_profile(holds)
     local rule = opened(group, holds) and bpf.ALLOW or REFUSED
     each(group.calls, function(name) rules[name] = rule end)
   end
-  for _, one in ipairs(profile.checked) do
-    rules[one.name] = opened(one, holds) and bpf.ALLOW or {
-      argument = one.argument, mask = one.mask, values = one.values, only = one.only, any = one.any,
-      action = bpf.ERRNO | ERRNO[one.errno], otherwise = bpf.ALLOW,
-    }
-  end
+  for _, one in ipairs(profile.checked) do rules[one.name] = rule_of(one, holds) end
+  for name, check in pairs(holds.shared_pids and profile.shared_pids or {}) do rules[name] = rule_of(check, holds) end
   for _, name in ipairs(profile.absent) do rules[name] = ABSENT end
   return rules
 end
@@ -87,7 +97,7 @@ end
 -- @tparam function number_of gives a call's number on this machine, or nil
 -- @tparam integer arch AUDIT_ARCH_…
 -- @tparam[opt] table wanted { allow = {…}, deny = {…}, default = "enosys" | "errno" | "kill", mode = "log" }
--- @tparam[opt] table holds set of the capabilities that the payload holds, and "nesting"
+-- @tparam[opt] table holds set of the capabilities that the payload holds, "nesting", and "shared_pids"
 -- @treturn string program of bpf(4)
 -- @treturn integer its length in instructions
 function M.program(number_of, arch, wanted, holds)

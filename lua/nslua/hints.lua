@@ -117,6 +117,10 @@ local H = {
     ENOENT = function(failure)
       return failure.step:find "^remount" and "there is nothing to remount; { optional = true } skips it then" or nil
     end,
+    ELOOP = function(failure)
+      return failure.step:find "^landlock"
+        and "in a tree that the recipe shares no link is followed: name what it leads to" or nil
+    end,
   },
   symlink = { EEXIST = "something has that name already, and a link cannot be laid over it" },
   directory = { ENOTDIR = "something else has that name already", ELOOP = "a symbolic link has that name already" },
@@ -176,6 +180,7 @@ local H = {
     ELOOP = "a command may not be reached through /proc/*/fd, /proc/self/exe or the like",
     EACCES = "the file is not executable for the sandbox's user, or on a noexec mount",
   },
+  look_up = { ELOOP = "a rule may not be about what is reached through /proc/*/fd, /proc/*/cwd or the like" },
   chdir = {
     ENOENT = "the directory does not exist in the sandbox",
     ELOOP = "a directory may not be reached through /proc/*/fd, /proc/*/cwd or the like",

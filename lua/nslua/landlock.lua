@@ -133,6 +133,15 @@ local function rights_of(list, handled)
   return rights
 end
 
+--- Opens the path of a rule. Symbolic links are followed where the system or the recipe made them, as /lib64; but not
+-- in a tree that the recipe shares: who may write there would say what the rule covers.
+local function open_path(plan, named)
+  if not plan.new.mount then return plan.steps_:look_up(named) end
+  local resolved = plan:resolve(check.target(named))
+  if plan:in_given(resolved) then return plan.steps_:open(plan.root, resolved, "path") end
+  return plan.steps_:look_up(resolved)
+end
+
 local function record_paths(plan, ruleset, wanted, handled)
   local steps = plan.steps_
   for _, list in ipairs(LISTS) do
@@ -140,7 +149,7 @@ local function record_paths(plan, ruleset, wanted, handled)
     for _, item in ipairs(wanted[list.name] or {}) do
       plan:owner(("landlock %s %s"):format(list.name, item.path))
       if item.optional then steps:optional("ENOENT", "ENOTDIR") end
-      local fd = steps:open(nil, item.path, "path")
+      local fd = open_path(plan, item.path)
       steps:landlock_beneath(ruleset, fd, rights)
       steps:close(fd)
     end

@@ -187,9 +187,12 @@ end
 
 local SYS_ADMIN <const> = 1 << 21
 
+local UNDONE <const> = { mask = "unmount this", ro = "make this writable" }
+
 function checks.unmount(item, _, ready, warn)
-  if item.verb.name == "mask" and ready.keep & SYS_ADMIN ~= 0 then
-    warn(item, "the payload holds sys_admin over the sandbox, so it can unmount this")
+  local undone = UNDONE[item.verb.name]
+  if undone and ready.keep & SYS_ADMIN ~= 0 then
+    warn(item, "the payload holds sys_admin over the sandbox, so it can %s", undone)
   end
 end
 

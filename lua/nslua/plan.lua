@@ -36,6 +36,7 @@ function Plan.new(fields)
   self.current = self.tree
   self.owners = {}    -- who recorded an operation, by its note
   self.mounted = {}   -- target -> whether what is mounted there is ours
+  self.given = {}     -- targets of what the recipe itself shares, which is somebody's: not ours, nor the system's
   self.links = {}     -- our own symbolic links
   self.below = {}     -- paths that have something mounted or linked below them
   self.depth = 0      -- of verbs in verbs
@@ -167,6 +168,12 @@ function Plan:resolve(target, options)
   end
 end
 
+--- Whether a resolved path is in what the recipe shares, besides the root.
+function Plan:in_given(path)
+  while self.mounted[path] == nil do path = parent_of(path) or "/" end
+  return path ~= "/" and self.given[path]
+end
+
 --- Notes a symbolic link in a file system of ours, for targets behind it.
 function Plan:declare_link(path, link)
   self.links[path] = link
@@ -191,7 +198,7 @@ end
 function Plan:cover(path)
   if not self.below[path] then return end
   self.below[path] = nil
-  for _, known in ipairs { self.mounted, self.links } do
+  for _, known in ipairs { self.mounted, self.given, self.links } do
     for at in pairs(known) do
       if at:sub(1, #path + 1) == path .. "/" then known[at] = nil end
     end
@@ -211,6 +218,7 @@ function Plan:place(mount, target, options, own, mode)
   self.tree:attach(mount, self.root, path, parents, mode or nil)
   self:cover(path)
   self.mounted[path] = own or false
+  self.given[path] = own ~= "bare" and self.depth <= 1
   note_parents(self, path)
 end
 

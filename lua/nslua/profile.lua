@@ -67,7 +67,7 @@ local allowed = {
   },
   {
     name = "limits", why = "what one uses and may use, and what machine this is",
-    calls = "getrlimit setrlimit ugetrlimit prlimit64 getrusage sysinfo uname getrandom",
+    calls = "getrlimit setrlimit ugetrlimit getrusage sysinfo uname getrandom",
   },
   {
     name = "ipc", why = "between processes of the sandbox: the IPC namespace bounds it",
@@ -78,8 +78,8 @@ local allowed = {
   {
     name = "network", why = "sockets, of the families below: the network namespace bounds it",
     calls = [[
-      socketpair bind listen accept accept4 connect getsockname getpeername setsockopt getsockopt sendto recvfrom sendmsg
-      recvmsg sendmmsg recvmmsg shutdown ]],
+      socketpair bind listen accept accept4 connect getsockname getpeername setsockopt getsockopt recvfrom recvmsg recvmmsg
+      shutdown ]],
   },
 }
 
@@ -137,9 +137,12 @@ local refused = {
     calls = "uselib ustat sysfs _sysctl nfsservctl lookup_dcookie modify_ldt vm86 vm86old" },
 }
 
--- Argument checks. `mask` is what the kernel looks at: high bits that it ignores cannot hide a value.
+-- Argument checks. `mask` is what the kernel looks at: high bits that it ignores cannot hide a value. `also` is a check
+-- of one more argument, for what passes the first; `with` are values that a capability adds.
 local LOW <const> = 0xffffffff
 local NEW_NAMESPACES <const> = 0x7e020000 -- CLONE_NEW…; the bit of a time namespace means something else to clone
+local MSG_FASTOPEN <const> = 0x20000000
+local FAST_OPEN <const> = "no TCP Fast Open: it connects, and no rule of Landlock about ports sees it"
 
 local checked = {
   {
@@ -151,8 +154,25 @@ local checked = {
     argument = 1, mask = LOW, values = { 0x5412, 0x541c }, errno = "EPERM",
   },
   {
-    name = "socket", why = "unix, inet, inet6 and netlink only: other families know no namespaces, or are hardly tested",
-    argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, errno = "EAFNOSUPPORT", opened_by = { "net_raw" },
+    name = "socket", why = "unix, inet, inet6 and netlink only: other families know no namespaces, or are hardly tested. Of "
+      .. "their protocols those of IP, ICMP, TCP and UDP, and netlink's about interfaces and routes: others are hardly "
+      .. "tested either, and whoever asks for one has its module loaded",
+    argument = 0, mask = LOW, only = { 1, 2, 10, 16 }, with = { net_raw = { 17 } }, errno = "EAFNOSUPPORT",
+    also = {
+      -- SMC and MPTCP: TCP that no rule of Landlock about ports sees.
+      argument = 2, mask = LOW, values = { 256, 262 }, errno = "EPROTONOSUPPORT",
+      also = {
+        argument = 2, mask = LOW, only = { 0, 1, 6, 17, 58 }, errno = "EPROTONOSUPPORT", opened_by = { "net_raw", "net_admin" },
+      },
+    },
+  },
+  { name = "sendto", why = FAST_OPEN, argument = 3, any = MSG_FASTOPEN, errno = "EOPNOTSUPP" },
+  { name = "sendmsg", why = FAST_OPEN, argument = 2, any = MSG_FASTOPEN, errno = "EOPNOTSUPP" },
+  { name = "sendmmsg", why = FAST_OPEN, argument = 3, any = MSG_FASTOPEN, errno = "EOPNOTSUPP" },
+  {
+    name = "prlimit64", why = "a process' own limits only: with 0 seconds of processor time it would end others, which no "
+      .. "rule about signals sees",
+    argument = 0, mask = LOW, only = { 0 }, errno = "EPERM",
   },
   {
     name = "personality", why = "other personalities loosen what maps may be: asking is all, and no other",
@@ -160,4 +180,14 @@ local checked = {
   },
 }
 
-return { allowed = allowed, refused = refused, checked = checked, absent = { "clone3" } }
+-- Where the payload sees processes that are not the sandbox's: the priorities of others, the reaper's too, which would
+-- come too late to end what it has to, are not its to change.
+local OWN <const> = { argument = 0, mask = LOW, only = { 0 }, errno = "EPERM" }
+local OWN_OF_KIND <const> = { argument = 1, mask = LOW, only = { 0 }, errno = "EPERM" }
+local shared_pids = {
+  sched_setaffinity = OWN, sched_setattr = OWN, sched_setparam = OWN, sched_setscheduler = OWN,
+  setpriority = { argument = 0, mask = LOW, only = { 0, 1 }, errno = "EPERM", also = OWN_OF_KIND }, -- process, group
+  ioprio_set = { argument = 0, mask = LOW, only = { 1, 2 }, errno = "EPERM", also = OWN_OF_KIND },
+}
+
+return { allowed = allowed, refused = refused, checked = checked, shared_pids = shared_pids, absent = { "clone3" } }

@@ -217,7 +217,8 @@ local fields = {
   {
     name = "caps", type = capabilities, values = "list of names | text as \"cap_net_raw=ep\" | \"all\"", default = "none",
     doc = "Capabilities that the payload holds, in the sandbox's user namespace. The text is that of cap_from_text(3); its "
-      .. "effective and permitted sets must be the same.",
+      .. "effective and permitted sets must be the same. With sys_admin (as in \"all\") it can undo in the sandbox what `fs` "
+      .. "says: unmount masks, and write what is shared read-only as far as its user outside may.",
   },
   {
     name = "no_new_privs", type = check.boolean, values = "boolean", default = "true",
@@ -245,17 +246,19 @@ local fields = {
     doc = "What Landlock holds the payload to, where the kernel has it. By default one rule, all that is beneath the sandbox's "
       .. "root, and both scopes, so that a directory of the host that leaked in is of no use. A table says it exactly: `ro`, "
       .. "`exec` (read and execute) and `rw` (everything but execute) are lists of paths inside, each with all beneath it, or "
-      .. "`{ path, optional = true }`; `bind` and `connect` the TCP ports that may be used; `scope` of `\"abstract_unix\"` and "
-      .. "`\"signal\"` what is kept within the sandbox. A right that the kernel does not know is an error, or with `best_effort` "
-      .. "told in the result. It works without any namespace too. Capability sys_admin, and what it mounts, goes without the "
-      .. "default rule.",
+      .. "`{ path, optional = true }`; `bind` and `connect` the TCP ports that may be used (a free one can be listened on all "
+      .. "the same); `scope` of `\"abstract_unix\"` and `\"signal\"` what is kept within the sandbox. A right that the kernel "
+      .. "does not know is an error, or with `best_effort` told in the result. A link in a tree that the recipe shares is not "
+      .. "followed. It works without any namespace too, as something less: no rule is about modes, owners, times and "
+      .. "attributes of files, sockets in the file system (D-Bus), UDP, IPC of System V, and priorities of other processes. "
+      .. "Capability sys_admin, and what it mounts, goes without the default rule.",
   },
   {
     name = "nesting", type = check.boolean, values = "boolean", default = "false",
     doc = "Whether the payload may make user namespaces, and in them sandboxes of its own. Otherwise the filter and the "
       .. "kernel's limit on them refuse it. With `true` the calls for mounts and namespaces are open to it, `/proc` is whole, "
       .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening "
-      .. "short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
+      .. "there is short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
   },
   {
     name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",
@@ -303,8 +306,9 @@ local fields = {
     default = "the caller's",
     doc = "When and where the payload runs. Only root without a new user namespace may raise a priority above the caller's "
       .. "own. Where the kernel groups processes by session (autogroup, see sched(7)), `nice` counts among the sandbox's own "
-      .. "only. `affinity` names CPUs that the caller may use; the payload may choose others again. `core`: no other process "
-      .. "runs on the hardware threads of the same core at the same time. `oom_score_adj` is the reaper's too.",
+      .. "only. `affinity` names CPUs that the caller may use. The payload may choose others again, and take back `ionice` and "
+      .. "`oom_score_adj`, which is the reaper's too, as far as the caller's own. `core`: no other process runs on the hardware "
+      .. "threads of the same core at the same time.",
   },
   {
     name = "command", type = check.list_of(check.text), values = "list of words", default = "none",

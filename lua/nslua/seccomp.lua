@@ -8,11 +8,11 @@ local LOG <const>, NEW_LISTENER <const>, WAIT_KILLABLE_RECV <const> = 2, 8, 32 -
 
 local M = {}
 
---- The profile's filter: the one that was compiled with nslua, unless the recipe changes it or the payload holds what
---- opens more.
-local function profile_filter(wanted, capabilities, nesting)
-  if not wanted and capabilities == 0 and not nesting then return sys.default_filter() end
-  local holds = { nesting = nesting }
+--- The profile's filter: the one that was compiled with nslua, unless the recipe changes it, the payload holds what
+--- opens more, or it shares PIDs.
+local function profile_filter(wanted, capabilities, nesting, shared_pids)
+  if not wanted and capabilities == 0 and not nesting and not shared_pids then return sys.default_filter() end
+  local holds = { nesting = nesting, shared_pids = shared_pids }
   for _, name in ipairs(names.capabilities(capabilities)) do holds[name] = true end
   return (require "nslua.filter".program(sys.syscall_number, sys.audit_arch(), wanted, holds))
 end
@@ -25,13 +25,14 @@ end
 
 --- The payload's filters, in the order in which they are installed.
 -- @tparam table recipe
+-- @tparam table new the namespaces that are new, as a set
 -- @tparam integer capabilities mask of those that the payload holds
 -- @treturn ?table a list of { program=, flags= }; and profile, instructions, mode, programs, as they are told
-function M.filters(recipe, capabilities)
+function M.filters(recipe, new, capabilities)
   if recipe.seccomp == false then return nil end
   local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
   local changed = wanted.allow or wanted.deny or wanted.default
-  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting)
+  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting, not new.pid)
   local flags = wanted.log and LOG or 0
   local filters = {
     { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },
