@@ -206,36 +206,6 @@ local function record_capabilities(section, plan, capabilities)
   section:capset(capabilities, capabilities, capabilities)
 end
 
--- -- trees whose ids are mapped --
-
-local FUSE_MAJOR <const>, FUSE_MINOR <const> = 10, 229
-
---- Whether /dev/fuse may be among what the recipe shares.
-local function gives_fuse(entries)
-  for _, item in ipairs(entries) do
-    if item.verb.name == "device" and item.depth == 0 then
-      local fd = item.options.from_fd
-      local status = fd and sys.fstat(fd) or not fd and sys.stat(item.source)
-      if status and status.major == FUSE_MAJOR and status.minor == FUSE_MINOR then return true end
-    elseif item.options and item.options.dev then
-      return true
-    end
-  end
-end
-
---- What does not go with a tree in which the payload writes as its owner.
-local function problem_of_mapped_ids(plan, recipe, may_mount)
-  local function problem(what, why)
-    return what .. " does not go with a tree whose ids are mapped (root's fs.rw, or idmap): " .. why .. "; say { idmap = false }"
-  end
-  if recipe.no_new_privs == false then
-    return problem("no_new_privs = false", "what keeps set-user-id files from being made there needs it")
-  elseif may_mount and gives_fuse(plan.entries) then
-    return problem("/dev/fuse (or dev = true) with nesting or sys_admin",
-      "an overlay of what it mounts makes set-user-id files there")
-  end
-end
-
 -- -- the whole --
 
 local function default_environment(plan, recipe)
@@ -300,7 +270,7 @@ local function compile(recipe, new, joined, at)
   record_files(plan, recipe, at)
   local capabilities = capability_mask(recipe.caps, identity)
   local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
-  err = plan.writes_as_owner and problem_of_mapped_ids(plan, recipe, may_mount)
+  err = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
   if err then return nil, Error.misuse { { at = at, message = err } } end
   record_steps(plan, recipe)
   local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, may_mount)

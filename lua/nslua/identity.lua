@@ -1,7 +1,6 @@
 --- Who the payload is: ids inside, ids outside, maps. Host id 0 is never mapped by a default.
 -- @module nslua.identity
 local Error = require "nslua.error"
-local subordinate = require "nslua.subordinate"
 local sys = require "nslua.sys"
 
 local Identity = {}
@@ -111,7 +110,7 @@ end
 --- The map of user = "auto": the ids that are the caller's to give. Raises an nslua.error when there are none.
 local function automatic_map(self, kind, size)
   if self.privileged then return { { 0, private_block(self.caller.pid, size or BLOCK), size or BLOCK } } end
-  local map, err = subordinate.map(kind, self.caller, size)
+  local map, err = require "nslua.subordinate".map(kind, self.caller, size)
   if not map then error(err, 0) end
   return map
 end

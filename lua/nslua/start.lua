@@ -7,7 +7,6 @@ local limits = require "nslua.limits"
 local names = require "nslua.names"
 local scheduling = require "nslua.scheduling"
 local seccomp = require "nslua.seccomp"
-local subordinate = require "nslua.subordinate"
 local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
@@ -126,7 +125,7 @@ local function prepare_user_namespace(ready)
   local identity = ready.identity
   if not identity.delegated then return false end
   local variety = (ready.new.pid or ready.keep == 0) and (ready.plan.nesting and "nesting" or "plain") or nil
-  local handle, err = subordinate.namespace(identity.uid_map, identity.gid_map, variety)
+  local handle, err = require "nslua.subordinate".namespace(identity.uid_map, identity.gid_map, variety)
   ready.userns = variety and handle -- as long as the recipe is there
   return handle, err
 end
