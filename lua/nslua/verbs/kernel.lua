@@ -37,7 +37,7 @@ rows.tmpfs = {
 local PROC_READ_ONLY <const> = { "sys", "sysrq-trigger", "irq", "bus", "fs", "pressure" }
 local PROC_MASKED <const> = {
   "kcore", "kmsg", "keys", "kallsyms", "timer_list", "iomem", "ioports", "config.gz", "latency_stats",
-  "sched_debug", "scsi", "acpi", "firmware",
+  "sched_debug", "scsi", "acpi", "firmware", "interrupts",
 }
 
 rows.proc = {
