@@ -137,12 +137,12 @@ describe("a bad recipe", function()
     for i = 1, 1000000 do
       words[i], entries[i], variables["V" .. i] = "x", entry, "x"
     end
-    local started = sys.clock() -- making them takes longer
+    local started = os.clock() -- processor time; making them takes longer
     assert.matches("at most 20000 entries", mistake(sandbox, { command = words }))
     assert.matches("at most 20000 entries", mistake(sandbox, { fs = entries }))
     assert.matches("at most 20000 entries", mistake(sandbox, { env = variables }))
     assert.matches("a list of", mistake(sandbox, { steps = words }))
-    assert.is_true(sys.clock() - started < 10)
+    assert.is_true(os.clock() - started < 10)
   end)
 
   it("has tables that contain themselves", function()

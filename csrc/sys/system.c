@@ -217,6 +217,15 @@ static int system_flag_names(lua_State *L) {
   return 1;
 }
 
+/*** The flags of a set as an integer, from a list of names. @function flags @tparam string set @tparam table names
+ * @treturn integer */
+static int system_flags(lua_State *L) {
+  const struct flag *set = flag_set(luaL_checkstring(L, 1));
+  luaL_argcheck(L, set, 1, "no such set of flags");
+  lua_pushinteger(L, check_flags(L, 2, set));
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
   { "identity", identity },
   { "user_name", user_name },
@@ -233,6 +242,7 @@ static const luaL_Reg functions[] = {
   { "escape", system_escape },
   { "getrlimit", system_getrlimit },
   { "flag_names", system_flag_names },
+  { "flags", system_flags },
   { NULL, NULL },
 };
 

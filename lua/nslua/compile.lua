@@ -273,8 +273,12 @@ local function compile(recipe, new, joined, at)
   err = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
   if err then return nil, Error.misuse { { at = at, message = err } } end
   record_steps(plan, recipe)
-  local restricted, ruleset, guard = landlock.record(plan, recipe.landlock, may_mount)
-  if not restricted and ruleset then return nil, ruleset end
+  local policy, ruleset, guard
+  if recipe.landlock ~= false then
+    policy, err = landlock.policy(recipe.landlock, new.mount and not may_mount)
+    if not policy then return nil, err end
+    ruleset, guard = landlock.record(plan, policy)
+  end
   record_drop(plan, recipe, capabilities, ruleset, guard ~= nil)
 
   local apart = identity.new and identity.privileged
@@ -288,7 +292,7 @@ local function compile(recipe, new, joined, at)
     securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    landlock = restricted, guard = guard, refusal = plan.refusal, filters = filters,
+    landlock = policy and policy.enforced, guard = guard, refusal = plan.refusal, filters = filters,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,

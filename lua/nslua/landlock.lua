@@ -33,6 +33,7 @@ local LISTS <const> = {
   { name = "rw", without = "execute" },
 }
 local SCOPES <const> = VERSIONS[#VERSIONS].scopes
+local SIGNAL <const> = sys.flags("landlock_scopes", { "signal" })
 
 -- -- the field --
 
@@ -168,41 +169,63 @@ local function paths_of(list)
   return list and paths
 end
 
---- Records making the ruleset, in the stage, which reaches all that the payload does.
--- @tparam nslua.plan plan
--- @tparam ?table wanted the field
--- @tparam boolean may_mount the payload is to mount, which no process with rules about files may
--- @treturn[1] ?table what is enforced; `ruleset` is its register, `guard` the one of a second ruleset, which keeps the
---   payload from signalling the reaper
+--- What holds of a recipe's wishes on this kernel: `enforced`, for the result; `rights`, a mask by kind; `wanted`.
+-- @treturn[1] table
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.record(plan, wanted, may_mount)
-  if wanted == false then return nil end
-  wanted = type(wanted) == "table" and wanted or {}
-  local beneath_root = plan.new.mount and not may_mount and M.abi() >= 2 -- before, nothing could be renamed any more
+local function policy_of(wanted, beneath_root)
   local wished, named = wishes(wanted, beneath_root)
   local handled, lost, missed = negotiate(wished, named)
   if missed and not wanted.best_effort then
     return nil, Error.new { step = "landlock", reason = missed, hint = "best_effort = true does without, and the result says so" }
   end
-  local enforced = {
-    abi = M.abi(), files = #handled.files > 0 and (named.files and "listed" or "beneath /") or nil, rights = handled.files,
-    ro = paths_of(wanted.ro), rw = paths_of(wanted.rw), exec = paths_of(wanted.exec), bind = wanted.bind,
-    connect = wanted.connect, scope = handled.scopes, lost = #lost > 0 and lost or nil,
+  local rights = {}
+  for _, kind in ipairs(KINDS) do rights[kind] = sys.flags("landlock_" .. kind, handled[kind]) end
+  return {
+    wanted = wanted, rights = rights, handled = handled, listed = named.files,
+    enforced = {
+      abi = M.abi(), files = rights.files ~= 0 and (named.files and "listed" or "beneath /") or nil, rights = handled.files,
+      ro = paths_of(wanted.ro), rw = paths_of(wanted.rw), exec = paths_of(wanted.exec), bind = wanted.bind,
+      connect = wanted.connect, scope = handled.scopes, lost = #lost > 0 and lost or nil,
+    },
   }
-  if #handled.files + #handled.ports + #handled.scopes == 0 then return enforced end
+end
+
+local belts = {}
+
+--- The policy of a recipe, or of the belt, which is the same for all.
+-- @tparam ?table wanted the field
+-- @tparam boolean beneath_root whether the default rule is to hold
+-- @treturn[1] table
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.policy(wanted, beneath_root)
+  beneath_root = beneath_root and M.abi() >= 2 -- before, nothing could be renamed any more
+  if type(wanted) == "table" then return policy_of(wanted, beneath_root) end
+  local key = M.abi() * 2 + (beneath_root and 1 or 0)
+  belts[key] = belts[key] or policy_of({}, beneath_root)
+  return belts[key]
+end
+
+--- Records making the ruleset, in the stage, which reaches all that the payload does.
+-- @tparam nslua.plan plan
+-- @tparam table policy
+-- @treturn ?register the ruleset; nil where nothing is to be refused
+-- @treturn ?register a second ruleset, which keeps the payload from signalling the reaper
+function M.record(plan, policy)
+  local rights, handled, steps = policy.rights, policy.handled, plan.steps_
+  if rights.files | rights.ports | rights.scopes == 0 then return nil end
   plan:owner "landlock"
-  local steps = plan.steps_
-  local ruleset = steps:landlock_ruleset(handled.files, handled.ports, handled.scopes)
-  if named.files then record_paths(plan, ruleset, wanted, handled.files)
-  elseif #handled.files > 0 then steps:landlock_beneath(ruleset, plan.root, handled.files) end
-  if #handled.files > 0 then
-    for _, stream in ipairs(plan.streams) do steps:landlock_opened(ruleset, stream, handled.files) end
+  local ruleset = steps:landlock_ruleset(rights.files, rights.ports, rights.scopes)
+  if policy.listed then record_paths(plan, ruleset, policy.wanted, handled.files)
+  elseif rights.files ~= 0 then steps:landlock_beneath(ruleset, plan.root, rights.files) end
+  for _, stream in ipairs(rights.files ~= 0 and plan.streams or {}) do
+    steps:landlock_opened(ruleset, stream, rights.files)
   end
-  record_ports(plan, ruleset, wanted, handled.ports)
+  record_ports(plan, ruleset, policy.wanted, handled.ports)
   plan:owner "landlock"
-  local scopes_signals = table.concat(handled.scopes, " "):find "signal"
-  return enforced, ruleset, scopes_signals and not plan.new.pid and steps:landlock_ruleset(0, 0, "signal") or nil
+  local guards = rights.scopes & SIGNAL ~= 0 and not plan.new.pid
+  return ruleset, guards and steps:landlock_ruleset(0, 0, SIGNAL) or nil
 end
 
 -- -- in words --
