@@ -2,7 +2,7 @@ local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
 
-local sandbox, fs, sys, unset = nslua.sandbox, nslua.fs, nslua.sys, nslua.unset
+local sandbox, fs, unset = nslua.sandbox, nslua.fs, nslua.unset
 local mistake = inside.mistake
 local HERE <const> = "recipe_spec%.lua:%d+: "
 
