@@ -3,24 +3,34 @@
 local check = require "nslua.check"
 local schema = require "nslua.schema"
 
-local MODES <const> = { ["null"] = true, relay = true, capture = true, pipe = true, inherit = true }
+local MODES <const> = { ["null"] = true, relay = true, capture = true, spool = true, pipe = true, inherit = true }
+local INPUT_MODES <const> = { ["null"] = true, pipe = true, inherit = true }
 
 local function is_file(value) return io.type(value) == "file" or type(value) == "userdata" end
+local function is_function(value) return type(value) == "function" end
 
 local function input(value)
-  if is_file(value) or type(value) == "string" and value ~= "relay" and value ~= "capture" then return value end
+  if is_file(value) or is_function(value) then return value end
+  if type(value) == "string" and (INPUT_MODES[value] or not MODES[value]) then return value end
   if type(value) == "table" and type(rawget(value, "data")) == "string" then return { data = rawget(value, "data") } end
-  return nil, "\"null\", \"inherit\", \"pipe\", a file, or any other string (or { data = string }) as content"
+  return nil, "\"null\", \"inherit\", \"pipe\", a file, a function, or any other string (or { data = string }) as content"
 end
 
 local function output(value)
-  if is_file(value) or type(value) == "string" and MODES[value] then return value end
-  return nil, "\"null\", \"relay\", \"capture\", \"pipe\", \"inherit\" or a file"
+  if is_file(value) or is_function(value) or type(value) == "string" and MODES[value] then return value end
+  return nil, "\"null\", \"relay\", \"capture\", \"spool\", \"pipe\", \"inherit\", a function or a file"
+end
+
+--- As stdout; or "stdout", for both in one.
+local function error_output(value)
+  if value == "stdout" then return value end
+  local good, expected = output(value)
+  return good, expected and "\"stdout\", " .. expected
 end
 
 local TYPES <const> = {
-  stdin = input, stdout = output, stderr = output, env = schema.by_name.env.type, cwd = check.target,
-  timeout = check.seconds,
+  stdin = input, stdout = output, stderr = error_output, env = schema.by_name.env.type, cwd = check.target,
+  timeout = check.seconds, capture_limit = check.size,
 }
 
 local NAMES <const> = {}

@@ -73,12 +73,13 @@ local function finish(self, ended)
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
     return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
   end
-  self.streams:drain(self.reason == "timeout")
-  local out, err = self.streams.stdout, self.streams.stderr
+  local drained, err = self.streams:drain(self.reason == "timeout")
+  if not drained then return nil, err end
+  local out, errors = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
-    stdout = out:content(), stderr = err:content(), truncated = out.truncated or err.truncated,
+    stdout = out:content(), stderr = errors:content(), truncated = out.truncated or errors.truncated,
     enforced = self.enforced, command = self.command,
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
@@ -91,7 +92,7 @@ local function finish(self, ended)
 end
 
 --- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
---- that is impossible.
+--- that is impossible, or what the payload writes cannot be kept.
 local function step(self, seconds)
   local s = self.streams
   local out_fd, out_for = s.stdout:polled()
@@ -99,10 +100,9 @@ local function step(self, seconds)
   local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
     s.stdin:polled())
   if message == nil then return nil, Error.new { step = "poll", errno = err } end
-  if out then s.stdout:move() end
-  if err then s.stderr:move() end
-  if input then s.stdin:move() end
-  if not message then return true end
+  local moved, problem = s:move(out, err, input)
+  if not moved then return nil, problem end
+  if not message or self.result or self.closed then return true end -- a function of the user's may wait and close, too
   local kind, record = self.stage:receive()
   if kind == "none" then return true end
   return finish(self, kind == "ended" and record or {})
@@ -113,10 +113,11 @@ end
 -- @treturn[1] result
 -- @treturn[2] nil after the time
 -- @treturn[2] nslua.error ETIMEDOUT
+-- @raise what a function raises that is stdin, stdout or stderr; the sandbox has ended then
 function Process:wait(seconds)
   local until_time = seconds and sys.clock() + seconds
-  if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
   while not self.result do
+    if self.closed then return nil, Error.new { step = "wait", errno = ECHILD } end
     local now = (until_time or self.deadline) and sys.clock()
     if self.deadline and now >= self.deadline then
       self.deadline, self.reason = nil, "timeout"
@@ -124,9 +125,10 @@ function Process:wait(seconds)
     end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
-    local ok, err = step(self, left and math.max(left, 0))
-    if not ok then
+    local unbroken, ok, err = pcall(step, self, left and math.max(left, 0))
+    if not (unbroken and ok) then
       self:close()
+      if not unbroken then error(ok, 0) end
       return nil, err
     end
     if until_time and not self.result and sys.clock() >= until_time then
