@@ -182,4 +182,101 @@ describe("the streams of a run:", function()
       assert.equal("nil\tEFBIG\n", output)
     end)
   end)
+
+  describe("fds:", function()
+    local directory, path
+    setup(function()
+      directory = probe.directory()
+      path = directory .. "/file"
+      probe.write(path, "content\n", "644")
+    end)
+    teardown(function() probe.remove(directory) end)
+
+    local BOXES <const> = {
+      full = sandbox {}, light = light, without = sandbox { namespaces = { "user" } },
+      first = sandbox { namespaces = { "user", "pid" }, init = false },
+      few = sandbox { limits = { nofile = 64 } },
+      listed = sandbox { namespaces = { "user" }, landlock = { ro = { "/" }, exec = { "/" } } },
+    }
+
+    it("come under their numbers, and nothing else", function()
+      local open = {}
+      for i = 1, 100 do open[i] = assert(io.open "/dev/null") end
+      local handle <close> = assert(sys.open(nil, path, "read"))
+      for name, box in pairs(BOXES) do
+        local result = assert(box:run { "ls", "/proc/self/fd", stdout = "capture",
+          fds = { [3] = open[1], [5] = handle, [9] = handle:fileno(), [63] = open[100] } }, name)
+        assert.equal("0 1 2 3 4 5 63 9 ", (result.stdout:gsub("\n", " ")), name) -- 4 is the directory that ls reads
+      end
+      for _, file in ipairs(open) do file:close() end
+    end)
+
+    it("read and write what they are, without anything of the path inside", function()
+      local output = assert(io.open(directory .. "/written", "w"))
+      local input = assert(io.open(path))
+      for name, box in pairs(BOXES) do
+        input:seek "set"
+        local result = assert(box:run { "sh", "-c", "cat <&3; echo $0 >&4", name, stdout = "capture",
+          fds = { [3] = input, [4] = output } })
+        assert.equal("content\n", result.stdout, name)
+      end
+      input:close()
+      output:close()
+      assert.equal(6, select(2, probe.read(directory .. "/written"):gsub("\n", "")))
+    end)
+
+    it("can be opened again for what they are open for, and no more", function()
+      local input = assert(io.open(path))
+      local box = sandbox { user = "root" }
+      local result = assert(box:run { "sh", "-c", "cat /dev/fd/3; (echo bad > /dev/fd/3) 2>/dev/null || echo refused",
+        stdout = "capture", fds = { [3] = input } })
+      input:close()
+      assert.equal("content\nrefused\n", result.stdout)
+      assert.equal("content\n", probe.read(path))
+    end)
+
+    it("of a pipe, too", function()
+      local reader, writer = sys.pipe()
+      assert.is_true(assert(light:run { "sh", "-c", "echo status >&3", fds = { [3] = writer } }).ok)
+      writer:close()
+      assert.equal("status\n", sys.read(reader))
+      reader:close()
+    end)
+
+    it("of directories only when asked for; then what is beneath", function()
+      local tree <close> = assert(sys.open(nil, directory, { "read", "directory" }))
+      local bare <close> = assert(sys.open(nil, path, "path"))
+      for _, fd in ipairs { tree, bare } do
+        local result, err = light:run { "true", fds = { [3] = fd } }
+        assert.is_nil(result)
+        assert.equal("fds[3]: a directory or O_PATH descriptor is not passed to a payload", tostring(err))
+        assert.is_true(assert(light:run { "true", fds = { [3] = { fd, directory = true } } }).ok)
+      end
+      local script = "cat /proc/self/fd/3/file; ls /proc/self/fd/3/../../../etc >/dev/null 2>&1 && echo out"
+      local result = assert(sandbox { user = "root" }:run { "sh", "-c", script, stdout = "capture",
+        fds = { [3] = { tree, directory = true } } })
+      local has_belt = (result.enforced.landlock or {}).files
+      assert.equal(has_belt and "content\n" or "content\nout\n", result.stdout)
+    end)
+
+    it("that are none: misuse", function()
+      local closed = assert(io.open(path))
+      closed:close()
+      for _, fds in ipairs { { [2] = io.stdout }, { [64] = io.stdout }, { [3] = "file" }, { [3] = closed }, { [3] = -1 },
+        { [3] = { io.stdout, direktory = true } }, { [3] = { io.stdout, directory = 1 } }, { [3] = {} }, { io.stdout }, 3 } do
+        assert.error_matches(function() light:run { "true", fds = fds } end, "fds must be")
+      end
+      local result, err = light:run { "true", fds = { [3] = 9999 } }
+      assert.same({ nil, "EBADF" }, { result, err.code })
+    end)
+
+    it("do not stay for the next run of the same words", function()
+      local input = assert(io.open(path))
+      local words = { "sh", "-c", "cat <&3 || true", stdout = "capture", stderr = "null", fds = { [3] = input } }
+      assert.equal("content\n", assert(light:run(words)).stdout)
+      words.fds = nil
+      assert.equal("", assert(light:run(words)).stdout)
+      input:close()
+    end)
+  end)
 end)

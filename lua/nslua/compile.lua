@@ -169,22 +169,22 @@ end
 
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 local function record_drop(plan, recipe, capabilities, ruleset)
-  local steps = plan.steps_
+  local drop = plan.drop
   plan:owner "privileges"
   if plan.identity.holds then
-    steps:bounding(capabilities)
-    steps:ambient(0)
+    drop:bounding(capabilities)
+    drop:ambient(0)
   end
-  if recipe.no_new_privs ~= false then steps:no_new_privs() end
+  if recipe.no_new_privs ~= false then drop:no_new_privs() end
   if ruleset then
     plan:owner "landlock"
-    steps:landlock_restrict(ruleset)
+    drop:landlock_restrict(ruleset)
   end
   if plan.payload_is_init then return end
   plan:owner "reaper"
-  if plan.children then steps:child_subreaper(1) end
-  steps:fork({}, plan.detached, plan.children)
-  if plan.children then steps:parent_death_signal(SIGKILL) end
+  if plan.children then drop:child_subreaper(1) end
+  drop:fork({}, plan.detached, plan.children)
+  if plan.children then drop:parent_death_signal(SIGKILL) end
 end
 
 --- "all" is what there is to have: in a new user namespace everything, else what the caller has.
@@ -291,13 +291,14 @@ local function compile(recipe, new, joined, at)
   local operations, sources = plan:bytes(apart)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
-    plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
-    registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
-    namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
+    plan = plan, streams = plan.streams, operations = operations, drop = plan.drop:bytes(), sources = sources,
+    owners = plan.owners, registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
+    proc_files = plan.proc_files, namespaces = joined.user and {} or plan.unshared, new = new, joined = joined,
+    capabilities = keep, keep = capabilities,
     securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    landlock = restricted, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, capabilities),
+    landlock = restricted, ruleset = ruleset, guard = guard, refusal = plan.refusal, filter = filter_of(recipe, capabilities),
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     own_pids = new.pid and not plan.payload_is_init or false, recipe = recipe, hostname = plan.hostname,
     record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
