@@ -11,7 +11,8 @@
 
 #define BUFFER_TYPE "nslua.buffer"
 
-enum { LITTLE = 16 * 1024, PAGE = 4096, HUGE_PAGE = 2 << 20, FIRST_MAPPED = 2 * HUGE_PAGE };
+/* Huge pages waste less than they give only from here on. */
+enum { LITTLE = 16 * 1024, FIRST_MAPPED = 128 * 1024, PAGE = 4096, LARGE = 4 << 20 };
 
 struct buffer {
   char *bytes; /* mapped, or `little` */
@@ -37,7 +38,7 @@ static int grow(struct buffer *buffer) {
       first ? mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
             : mremap(buffer->bytes, buffer->capacity, capacity, MREMAP_MAYMOVE);
   if (larger == MAP_FAILED) return errno;
-  madvise(larger, capacity, MADV_HUGEPAGE);
+  if (capacity >= LARGE) madvise(larger, capacity, MADV_HUGEPAGE);
   if (first) memcpy(larger, buffer->little, buffer->size);
   buffer->bytes = larger;
   buffer->capacity = capacity;
@@ -57,8 +58,7 @@ static void *allocate_huge(void *data, void *block, size_t old_size, size_t new_
   void *memory = own->allocate(own->data, block, old_size, new_size);
   uintptr_t first = ((uintptr_t)memory + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
   uintptr_t end = ((uintptr_t)memory + new_size) & ~(uintptr_t)(PAGE - 1);
-  if (memory && !block && new_size >= FIRST_MAPPED)
-    madvise((void *)first, end - first, MADV_HUGEPAGE);
+  if (memory && !block && new_size >= LARGE) madvise((void *)first, end - first, MADV_HUGEPAGE);
   return memory;
 }
 

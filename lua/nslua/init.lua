@@ -7,6 +7,7 @@ local lazy = {
   unset = function() return require("nslua.sandbox").unset end,
   fs = function() return require "nslua.fs" end,
   sys = function() return require "nslua.sys" end,
+  wait_any = function() return require("nslua.wait_any").wait_any end,
   load = function() return require("nslua.load").load end,
 }
 

@@ -56,7 +56,8 @@ local OPTIONS <const> = {
     name = "stdout", type = output, default = '"relay"', values = OUTPUTS,
     doc = "relay: copied to ours. capture: text in the result. spool: a Lua file in the result, for much; it lies in TMPDIR "
       .. "(or /tmp), without a name. A function is called with each chunk, in order, by `process:wait`; what it raises ends the "
-      .. "sandbox and comes out of wait. With pipe, `process.stdout` is a Lua file. inherit and a file: the payload gets that descriptor.",
+      .. "sandbox and comes out of wait. With pipe, `process.stdout` is a Lua file. inherit and a file: the payload gets that "
+      .. "descriptor.",
   },
   {
     name = "stderr", type = error_output, default = '"relay"', values = OUTPUTS .. ', "stdout"',

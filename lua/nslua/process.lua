@@ -1,6 +1,7 @@
 --- A running sandbox, and the result of one.
 -- @classmod nslua.process
 local Error = require "nslua.error"
+local poller = require "nslua.poller"
 local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
@@ -15,10 +16,24 @@ local SIGNALS <const> = {
 -- -- the handle --
 
 local Process = { __name = "nslua.process" }
+
+--- What wait() polls: the stage, and what has to be moved.
+local function polled(self) return self.stage:fileno(), "r", self.streams:polled() end
+
+--- One fd for all that; nil at the end.
+local function pollfd(self)
+  if self.result or self.closed then return nil end
+  if not self.poller then
+    self.poller = poller.new()
+    self.poller:watch(polled(self))
+  end
+  return self.poller:fileno()
+end
+
 Process.__index = function(self, key)
   if Process[key] ~= nil then return Process[key] end
   if key == "pid" then return Process.payload_pid(self) end
-  if key == "pollfd" and not rawget(self, "result") then return rawget(self, "stage"):fileno() end
+  if key == "pollfd" then return pollfd(self) end
 end
 
 function Process:__tostring() return ("process (%s)"):format(self.result and "ended" or "running") end
@@ -34,8 +49,11 @@ function Process:payload_pid()
   return child
 end
 
+--- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.
+-- When it is readable, or the time is over, wait(0) does what there is to do: it moves the streams and gives the result.
+-- An event loop has to be told that the fd is gone before it calls that.
 function Process.events() return "r" end
-function Process:fileno() return self.stage:fileno() end
+function Process:fileno() return self.pollfd or -1 end
 
 --- How long a poller may sleep before it must call wait(0): the time limit, in seconds.
 function Process:timeout()
@@ -87,22 +105,21 @@ local function finish(self, ended)
       voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
     },
   }, Result)
-  self.stage:close() -- its fds; a poller learns it by pollfd being nil
+  self.stage:close() -- its fds; an event loop learns it by pollfd being nil
+  if self.poller then self.poller:close() end
   return true
 end
 
 --- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
 --- that is impossible, or what the payload writes cannot be kept.
 local function step(self, seconds)
-  local s = self.streams
-  local out_fd, out_for = s.stdout:polled()
-  local err_fd, err_for = s.stderr:polled()
-  local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
-    s.stdin:polled())
+  local message, out, err, input = sys.poll(seconds, polled(self))
   if message == nil then return nil, Error.new { step = "poll", errno = err } end
-  local moved, problem = s:move(out, err, input)
+  local moved, problem = self.streams:move(out, err, input)
   if not moved then return nil, problem end
-  if not message or self.result or self.closed then return true end -- a function of the user's may wait and close, too
+  if self.result or self.closed then return true end -- a function of the user's may wait and close, too
+  if self.poller then self.poller:watch(polled(self)) end
+  if not message then return true end
   local kind, record = self.stage:receive()
   if kind == "none" then return true end
   return finish(self, kind == "ended" and record or {})
@@ -142,6 +159,7 @@ end
 function Process:close()
   self.closed = true
   self.stage:close()
+  if self.poller then self.poller:close() end
   self.streams:close()
 end
 Process.__close = Process.close

@@ -246,6 +246,13 @@ function M.open(options, identity)
   return nil, err
 end
 
+--- What to poll of the three, and what for.
+function Streams:polled()
+  local out_fd, out_for = self.stdout:polled()
+  local err_fd, err_for = self.stderr:polled()
+  return out_fd, out_for, err_fd, err_for, self.stdin:polled()
+end
+
 --- Moves those that are ready.
 -- @treturn[1] true
 -- @treturn[2] nil
