@@ -279,4 +279,41 @@ describe("the streams of a run:", function()
       input:close()
     end)
   end)
+
+  describe("a timeout with a grace", function()
+    it("asks first: the payload may end as it likes, and it counts as a timeout", function()
+      local result = shell("trap 'echo cleaned; exit 3' TERM; while :; do sleep 0.05; done", { timeout = 1, grace = 10 })
+      assert.same({ "cleaned\n", 3, "timeout", false }, { result.stdout, result.code, result.reason, result.ok })
+      assert.is_true(result.usage.wall < 9)
+      assert.equal("timed out", tostring(result))
+    end)
+
+    it("ends what does not listen, after the grace", function()
+      local marker = watch.marker()
+      local result = shell("trap '' TERM; echo ready; sleep " .. marker, { timeout = 1, grace = 0.5 })
+      assert.same({ "ready\n", 9, "timeout" }, { result.stdout, result.signal, result.reason })
+      assert.is_true(result.usage.wall >= 1.5)
+      assert.is_true(watch.vanish(marker, 0))
+    end)
+
+    it("asks nobody without one", function()
+      assert.equal("", shell("trap 'echo cleaned' TERM; while :; do sleep 0.05; done", { timeout = 0.5 }).stdout)
+    end)
+
+    it("changes nothing for what ends in time, or when there is no time limit", function()
+      assert.equal("exit", shell("exit 0", { timeout = 5, grace = 1 }).reason)
+      assert.equal("exit", shell("exit 0", { grace = 1 }).reason)
+      assert.has_error(function() light:run { "true", grace = -1 } end)
+    end)
+
+    it("holds for the recipe's limit, and for event loops", function()
+      local process <close> = assert(light:with { limits = { time = 0.3 } }:spawn { "sleep", "30", grace = 10 })
+      local ended
+      repeat
+        sys.poll(process:timeout(), process:fileno(), "r")
+        ended = process:wait(0)
+      until ended
+      assert.same({ 15, "timeout" }, { ended.signal, ended.reason })
+    end)
+  end)
 end)

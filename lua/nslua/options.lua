@@ -84,6 +84,11 @@ local OPTIONS <const> = {
     name = "timeout", type = check.seconds, default = "`limits.time`", values = "seconds",
     doc = "The sandbox ends then, and `reason` in the result is \"timeout\".",
   },
+  {
+    name = "grace", type = check.seconds, default = "none", values = "seconds",
+    doc = "When the time is over, the payload gets SIGTERM first, and this long to end by itself; `reason` is \"timeout\" all "
+      .. "the same.",
+  },
 }
 
 local TYPES <const>, NAMES <const> = {}, {}

@@ -125,6 +125,15 @@ local function step(self, seconds)
   return finish(self, kind == "ended" and record or {})
 end
 
+--- The time is over: the end, or where the run grants it a chance to end itself before that.
+local function expire(self)
+  self.reason = "timeout"
+  local grace = self.grace
+  self.grace, self.deadline = nil, nil
+  if grace and self.stage:signal(SIGNALS.TERM) then self.deadline = sys.clock() + grace
+  else self:stop() end
+end
+
 --- Waits for the end, moving the streams meanwhile.
 -- @tparam[opt] number seconds at most
 -- @treturn[1] result
@@ -136,10 +145,7 @@ function Process:wait(seconds)
   while not self.result do
     if self.closed then return nil, Error.new { step = "wait", errno = ECHILD } end
     local now = (until_time or self.deadline) and sys.clock()
-    if self.deadline and now >= self.deadline then
-      self.deadline, self.reason = nil, "timeout"
-      self:stop()
-    end
+    if self.deadline and now >= self.deadline then expire(self) end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
     local unbroken, ok, err = pcall(step, self, left and math.max(left, 0))
@@ -200,7 +206,7 @@ function M.spawn(ready, options, argv)
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline,
+    deadline = deadline, grace = options.grace,
   }, Process)
   take_pipes(process)
   return process
