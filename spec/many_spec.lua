@@ -48,7 +48,7 @@ describe("many sandboxes", function()
 
   describe("at once, with all they write,", function()
     it("through wait_any", function()
-      run_many(200, [[
+      run_many(100, [[
         local list, index = {}, {}
         for i = 1, MANY do
           list[i] = start(i)
@@ -86,7 +86,7 @@ describe("many sandboxes", function()
 
     it("in luv", function()
       if not package.searchpath("luv", package.cpath) then return pending "luv is not installed" end
-      run_many(500, [[
+      run_many(250, [[
         local uv = require "luv"
         for i = 1, MANY do
           local process = start(i)
