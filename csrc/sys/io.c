@@ -48,7 +48,9 @@ static int io_splice(lua_State *L) {
   int pipe = check_fd(L, 1), file = check_fd(L, 2);
   lua_Integer most = luaL_checkinteger(L, 3);
   luaL_argcheck(L, most > 0, 3, "out of range");
-  ssize_t n = splice(pipe, NULL, file, NULL, (size_t)most, 0);
+  ssize_t n;
+  do n = splice(pipe, NULL, file, NULL, (size_t)most, 0);
+  while (n < 0 && errno == EINTR);
   if (n < 0) return push_failure(L, "splice", errno);
   lua_pushinteger(L, n);
   return 1;
@@ -124,7 +126,7 @@ static int io_poll(lua_State *L) {
   return pairs;
 }
 
-/*** An fd that is readable when one of those is ready that epoll_watch has given it. @function epoll
+/*** An fd that is readable when one of those that epoll_watch has given it is ready. @function epoll
  * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see epoll(7) */
 static int io_epoll(lua_State *L) {
   int *fd = push_fd(L);

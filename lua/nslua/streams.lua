@@ -44,9 +44,9 @@ end
 --- A source that gives its content, and then nothing.
 local function once(content)
   return function()
-    local given_now = content
+    local all = content
     content = nil
-    return given_now
+    return all
   end
 end
 

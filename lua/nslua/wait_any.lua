@@ -5,15 +5,16 @@ local sys = require "nslua.sys"
 
 local ECHILD <const>, ETIMEDOUT <const> = 10, 110
 
---- What to poll for all of them, and how long at most.
+--- How long to poll at most, and what: the pollfd of each. One without has nothing to wait for.
 local function polled(list, left)
-  local pairs_ = {}
+  local watched = {}
   for i, process in ipairs(list) do
-    pairs_[2 * i - 1], pairs_[2 * i] = process.pollfd or false, "r"
-    local own = process.pollfd and process:timeout() or not process.pollfd and 0
-    if own and (not left or own < left) then left = own end
+    local fd, time = process.pollfd, 0
+    if fd then time = process:timeout() end
+    if time and (not left or time < left) then left = time end
+    watched[2 * i - 1], watched[2 * i] = fd or false, "r"
   end
-  return left, pairs_
+  return left, watched
 end
 
 --- Lets those go on that are ready or late; the first that is at its end, if any.
@@ -42,8 +43,8 @@ local function wait_any(list, seconds)
   if #list == 0 then return nil, Error.new { step = "wait_any", errno = ECHILD } end
   local until_time = seconds and sys.clock() + seconds
   repeat
-    local left, pairs_ = polled(list, until_time and math.max(0, until_time - sys.clock()))
-    local ready = table.pack(sys.poll(left, table.unpack(pairs_)))
+    local left, watched = polled(list, until_time and math.max(0, until_time - sys.clock()))
+    local ready = table.pack(sys.poll(left, table.unpack(watched)))
     if ready[1] == nil then return nil, Error.new { step = "wait_any", errno = ready[3] } end
     local process, result, err = advance(list, ready)
     if process then return process, result, err end
