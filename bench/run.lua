@@ -102,6 +102,19 @@ local function filter()
   row("the default filter and Landlock's belt, against none", 1.10, measure.rounds(10, 30, LOOP, LOOP .. " 0 unfiltered"))
 end
 
+--- 100 MB through stdout = "capture", and through a plain pipe.
+local function capture()
+  local size, path = 100 << 20, OUT .. "/100MB"
+  local file <close> = assert(io.open(path, "w"))
+  for _ = 1, 100 do assert(file:write(("x"):rep(size // 100))) end
+  file:flush()
+  local program = ("%s %s/capture.lua %%d %s "):format(NSLUA, directory, path)
+  row("100 MB captured, against cat FILE | cat", 1 / 0.7, measure.rounds(10, 6, program .. "capture", program .. "pipe"))
+  row("  spooled, against the same", nil, measure.rounds(5, 3, program .. "spool", program .. "pipe"))
+  row("  by a function, against the same", nil, measure.rounds(5, 3, program .. "function", program .. "pipe"))
+  os.remove(path)
+end
+
 local function binds()
   local ours, floor = ("%s %s/binds.lua %%d 3 %s"):format(NSLUA, directory, OUT), ("%s/binds %%d 3 %s"):format(OUT, OUT)
   row("one of 2,000 binds, against the floor", 1.30, measure.slopes(5, { ours, 100, 2000 }, { floor, 100, 2000 }))
@@ -135,6 +148,7 @@ attempt("nslua run, against bwrap", against_bwrap)
 attempt("nslua run, against unshare", against_unshare)
 attempt("nslua -e '', against lua5.4", start)
 attempt("filter", filter)
+attempt("capture", capture)
 attempt("binds", binds)
 attempt("compiling", compiling)
 attempt("memory", memory)

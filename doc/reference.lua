@@ -1,4 +1,5 @@
--- Prints doc/reference.md: the fields, the verbs of fs, and the primitives, from the tables that nslua works with.
+-- Prints doc/reference.md: the fields, the options of a run, the verbs of fs, and the primitives, from the tables that
+-- nslua works with.
 --   nslua doc/reference.lua > doc/reference.md
 local here = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
 local schema = require "nslua.schema"
@@ -40,6 +41,17 @@ local function print_fields()
   for _, field in ipairs(schema.fields) do
     local doc = field.doc .. (MERGED[field.merge] and " " .. MERGED[field.merge] or "")
     row(code(field.name), code(field.values), cell(field.default), cell(doc))
+  end
+end
+
+-- -- options --
+
+local function print_run()
+  print "\n## Options of a run\n"
+  print "What `box:run { … }` and `box:spawn { … }` take besides the words of the command.\n"
+  head("option", "values", "default", "")
+  for _, option in ipairs(require "nslua.options".list) do
+    row(code(option.name), code(option.values), cell(option.default), cell(option.doc))
   end
 end
 
@@ -184,6 +196,7 @@ end
 print "# Reference\n"
 print "Made by `make doc` from the tables that nslua works with: do not edit.\n"
 print_fields()
+print_run()
 print_verbs()
 print_options()
 print_profile()

@@ -104,6 +104,20 @@ describe("nslua", function()
       assert.equal(128 + 15, select(2, nslua "run -- sh -c 'kill -15 $$'"))
     end)
 
+    it("--stats says on stderr what it used, whatever came of it", function()
+      local out, errors, status = apart "run --stats -- sh -c 'echo out; exit 3'"
+      assert.same({ "out\n", 3 }, { out, status })
+      local time <const>, two <const> = "%d+%.%d%d%d s\n", "%d+ %a+, %d+ %a+\n"
+      assert.matches("^nslua: wall +" .. time .. "nslua: user +" .. time .. "nslua: system +" .. time
+        .. "nslua: memory +%d+ KiB at most\nnslua: page faults +" .. two .. "nslua: context switches +" .. two .. "$", errors)
+      out, errors, status = apart("run --stats " .. script "return sandbox { limits = { time = 0.2 } }" .. " -- sleep 30")
+      assert.same({ "", 124 }, { out, status })
+      assert.matches("^nslua: timed out\nnslua: wall ", errors)
+      out, errors, status = apart "run --stat -- true"
+      assert.same({ "", 125 }, { out, status })
+      assert.matches("^nslua: run: unrecognized option '%-%-stat'\nusage: ", errors)
+    end)
+
     it("ends with 124 when the time is up", function()
       local _, errors, status = apart("run " .. script "return sandbox { limits = { time = 0.2 } }" .. " -- sleep 30")
       assert.equal(124, status)

@@ -7,10 +7,13 @@ describe("doc/reference.md", function()
     assert.equal(probe.read "doc/reference.md", printed)
   end)
 
-  it("has every field, verb and primitive", function()
+  it("has every field, option, verb and primitive", function()
     local text = probe.read "doc/reference.md"
     for _, name in ipairs(require "nslua.schema".names) do
       assert.truthy(text:find("\n| `" .. name .. "` |", 1, true), name)
+    end
+    for _, option in ipairs(require "nslua.options".list) do
+      assert.truthy(text:find("\n| `" .. option.name .. "` |", 1, true), option.name)
     end
     for name in pairs(require "nslua.fs".verbs) do assert.truthy(text:find("\n| `fs." .. name .. "(", 1, true), name) end
     for name in probe.read "csrc/kernel/primitives.def":gmatch "\nPRIMITIVE%(([%w_]+)" do

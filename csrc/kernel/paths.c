@@ -120,8 +120,8 @@ long kernel_open(struct call *call) {
   int dirfd = ARG_FD(0);
   unsigned long flags = (unsigned long)ARG_INT(2);
   return at_last(call, ARG_STR(1),
-                 open_at(dirfd, below(dirfd, ARG_STR(1)), flags, flags & O_CREAT ? 0600 : 0,
-                         resolution(dirfd)));
+                 open_at(dirfd, below(dirfd, ARG_STR(1)), flags,
+                         flags & (O_CREAT | __O_TMPFILE) ? 0600 : 0, resolution(dirfd)));
 }
 
 /** Opens a path for looking only (O_PATH), symbolic links followed, but those of /proc to what a process has open

@@ -5,10 +5,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { MAX_POLLED = 256 };
 
 /*** A pipe; both ends are close-on-exec. @function pipe
  * @tparam[opt=false] boolean reader_nonblocking
@@ -39,6 +38,31 @@ static int io_read(lua_State *L) {
   ssize_t n = read(fd, p, size);
   if (n < 0) return push_failure(L, "read", errno);
   luaL_pushresultsize(&b, (size_t)n);
+  return 1;
+}
+
+/*** Moves what a pipe holds to the end of a file, in the kernel. @function splice
+ * @tparam fd pipe @tparam fd file @tparam integer most bytes at most
+ * @treturn[1] integer bytes moved, 0 at the end @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+static int io_splice(lua_State *L) {
+  int pipe = check_fd(L, 1), file = check_fd(L, 2);
+  lua_Integer most = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, most > 0, 3, "out of range");
+  ssize_t n;
+  do n = splice(pipe, NULL, file, NULL, (size_t)most, 0);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return push_failure(L, "splice", errno);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/*** How many bytes a pipe may hold, from here on. @function pipe_size @tparam fd pipe @tparam integer size
+ * @treturn[1] integer size @treturn[2] nil @treturn[2] string @treturn[2] integer errno
+ * @see fcntl(2) F_SETPIPE_SZ */
+static int io_pipe_size(lua_State *L) {
+  int size = fcntl(check_fd(L, 1), F_SETPIPE_SZ, (int)luaL_checkinteger(L, 2));
+  if (size < 0) return push_failure(L, "pipe_size", errno);
+  lua_pushinteger(L, size);
   return 1;
 }
 
@@ -82,10 +106,9 @@ static int io_write(lua_State *L) {
  * @treturn[1] boolean… per pair, whether it is ready; all false after the time or a signal
  * @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
 static int io_poll(lua_State *L) {
-  struct pollfd fds[MAX_POLLED];
   int pairs = lua_gettop(L) / 2;
-  luaL_argcheck(L, pairs <= MAX_POLLED, 2, "too many fds");
   double seconds = luaL_optnumber(L, 1, -1);
+  struct pollfd *fds = lua_newuserdatauv(L, (size_t)pairs * sizeof *fds, 0);
   for (int i = 0; i < pairs; i++) {
     int at = 2 + 2 * i;
     fds[i].fd = lua_toboolean(L, at) ? check_fd(L, at) : -1;
@@ -103,6 +126,28 @@ static int io_poll(lua_State *L) {
   return pairs;
 }
 
+/*** An fd that is readable when one of those that epoll_watch has given it is ready. @function epoll
+ * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see epoll(7) */
+static int io_epoll(lua_State *L) {
+  int *fd = push_fd(L);
+  *fd = above_stdio(epoll_create1(EPOLL_CLOEXEC));
+  if (*fd < 0) return push_failure(L, "epoll_create1", errno);
+  return 1;
+}
+
+/*** Adds an fd to an epoll, or takes it out of it. @function epoll_watch
+ * @tparam fd epoll @tparam fd fd @tparam[opt] string what for, "r" or "w"; nil: no more
+ * @treturn[1] true @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see epoll_ctl(2) */
+static int io_epoll_watch(lua_State *L) {
+  int epoll = check_fd(L, 1), fd = check_fd(L, 2);
+  const char *what = luaL_optstring(L, 3, NULL);
+  struct epoll_event event = { .events = what && what[0] == 'w' ? EPOLLOUT : EPOLLIN };
+  if (epoll_ctl(epoll, what ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event) < 0)
+    return push_failure(L, "epoll_ctl", errno);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /*** @function isatty @tparam fd fd @treturn boolean */
 static int io_isatty(lua_State *L) {
   lua_pushboolean(L, isatty(check_fd(L, 1)));
@@ -110,8 +155,10 @@ static int io_isatty(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "pipe", io_pipe }, { "read", io_read },     { "write", io_write },
-  { "poll", io_poll }, { "isatty", io_isatty }, { NULL, NULL },
+  { "pipe", io_pipe },   { "pipe_size", io_pipe_size },     { "read", io_read },
+  { "write", io_write }, { "splice", io_splice },           { "poll", io_poll },
+  { "epoll", io_epoll }, { "epoll_watch", io_epoll_watch }, { "isatty", io_isatty },
+  { NULL, NULL },
 };
 
 void open_io(lua_State *L) { luaL_setfuncs(L, functions, 0); }

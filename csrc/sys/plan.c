@@ -190,7 +190,7 @@ static int errno_of(const char *name) {
     { "EPERM", EPERM },     { "EACCES", EACCES }, { "ENOSYS", ENOSYS },
     { "ENOTDIR", ENOTDIR }, { "ENODEV", ENODEV }, { "EOPNOTSUPP", EOPNOTSUPP },
     { "EBUSY", EBUSY },     { "ELOOP", ELOOP },   { "ENXIO", ENXIO },
-    { "ESTALE", ESTALE },   { "EROFS", EROFS },
+    { "ESTALE", ESTALE },   { "EROFS", EROFS },   { "EDQUOT", EDQUOT },
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strcmp(known[i].name, name) == 0) return known[i].value;

@@ -84,11 +84,11 @@ local function record_nesting(plan, recipe)
   plan.setup:close(limit)
 end
 
---- A keyring of its own, which nothing can be asked of: keyctl is refused, unless there is no filter. In a container that
---- refuses keyctl itself the container's stays.
+--- A keyring of its own, which nothing can be asked of: keyctl is refused, unless there is no filter. So the caller's stays
+--- in a container that refuses keyctl itself, and when a user has more sandboxes at once than keys allowed (keyrings(7)).
 local function record_keyring(plan, recipe)
   plan:owner "session keyring"
-  if recipe.seccomp == false then plan.setup:tolerate "ENOSYS" else plan.setup:optional("ENOSYS", "EPERM") end
+  if recipe.seccomp == false then plan.setup:tolerate "ENOSYS" else plan.setup:optional("ENOSYS", "EPERM", "EDQUOT") end
   plan.setup:session_keyring()
 end
 
@@ -170,22 +170,22 @@ end
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 -- @param confined whether the ruleset keeps signals within the sandbox
 local function record_drop(plan, recipe, capabilities, ruleset, confined)
-  local steps = plan.steps_
+  local drop = plan.drop
   plan:owner "privileges"
   if plan.identity.holds then
-    steps:bounding(capabilities)
-    steps:ambient(0)
+    drop:bounding(capabilities)
+    drop:ambient(0)
   end
-  if recipe.no_new_privs ~= false then steps:no_new_privs() end
+  if recipe.no_new_privs ~= false then drop:no_new_privs() end
   if ruleset then
     plan:owner "landlock"
-    steps:landlock_restrict(ruleset)
+    drop:landlock_restrict(ruleset)
   end
   if plan.payload_is_init then return end
   plan:owner "reaper"
-  if plan.children then steps:child_subreaper(1) end
-  steps:fork({}, plan.detached, plan.children, confined and 1 or 0)
-  if plan.children then steps:parent_death_signal(SIGKILL) end
+  if plan.children then drop:child_subreaper(1) end
+  drop:fork({}, plan.detached, plan.children, confined and 1 or 0)
+  if plan.children then drop:parent_death_signal(SIGKILL) end
 end
 
 --- "all" is what there is to have: in a new user namespace everything, else what the caller has.
@@ -286,13 +286,13 @@ local function compile(recipe, new, joined, at)
   local filters = seccomp.filters(recipe, new, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
-    plan = plan, streams = plan.streams, operations = operations, sources = sources, owners = plan.owners,
-    registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
-    namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
-    securebits = identity.holds and LOCKED_SECUREBITS or {},
+    plan = plan, streams = plan.streams, operations = operations, drop = plan.drop:bytes(), sources = sources,
+    owners = plan.owners, registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
+    proc_files = plan.proc_files, namespaces = joined.user and {} or plan.unshared, new = new, joined = joined,
+    capabilities = keep, keep = capabilities, securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
-    landlock = policy and policy.enforced, guard = guard, refusal = plan.refusal, filters = filters,
+    landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,

@@ -8,6 +8,7 @@ local lazy = {
   fs = function() return require "nslua.fs" end,
   sys = function() return require "nslua.sys" end,
   ns = function() return require "nslua.ns" end,
+  wait_any = function() return require("nslua.wait_any").wait_any end,
   load = function() return require("nslua.load").load end,
 }
 

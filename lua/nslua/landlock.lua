@@ -228,6 +228,18 @@ function M.record(plan, policy)
   return ruleset, guards and steps:landlock_ruleset(0, 0, SIGNAL) or nil
 end
 
+--- Records that a descriptor may be opened again that a run passes, as by /dev/fd/3; or all beneath a directory.
+-- @param section of a plan, before it restricts
+-- @param ruleset its register
+-- @tparam table rights that the ruleset handles
+-- @param register of the descriptor
+-- @tparam boolean directory
+function M.record_passed(section, ruleset, rights, register, directory)
+  if #rights == 0 then return end
+  if directory then section:landlock_beneath(ruleset, register, rights)
+  else section:landlock_opened(ruleset, register, rights) end
+end
+
 -- -- in words --
 
 --- What holds, for explain.

@@ -1,32 +1,100 @@
---- What a run may say besides its argv: one table, as the schema of recipes.
+--- What a run may say besides its argv: one table, as the schema of recipes. An option has `type`, and for people
+-- `values`, `default` and `doc`.
 -- @module nslua.options
 local check = require "nslua.check"
 local schema = require "nslua.schema"
 
-local MODES <const> = { ["null"] = true, relay = true, capture = true, pipe = true, inherit = true }
+-- The stage's own begin behind it (csrc/stage/wire.h).
+local LAST_PASSED <const> = 63
 
-local function is_file(value) return io.type(value) == "file" or type(value) == "userdata" end
+local MODES <const> = { ["null"] = true, relay = true, capture = true, spool = true, pipe = true, inherit = true }
+local INPUT_MODES <const> = { ["null"] = true, pipe = true, inherit = true }
+
+local function is_file(value) return type(value) == "userdata" and io.type(value) ~= "closed file" end
+local function is_function(value) return type(value) == "function" end
 
 local function input(value)
-  if is_file(value) or type(value) == "string" and value ~= "relay" and value ~= "capture" then return value end
+  if is_file(value) or is_function(value) then return value end
+  if type(value) == "string" and (INPUT_MODES[value] or not MODES[value]) then return value end
   if type(value) == "table" and type(rawget(value, "data")) == "string" then return { data = rawget(value, "data") } end
-  return nil, "\"null\", \"inherit\", \"pipe\", a file, or any other string (or { data = string }) as content"
+  return nil, "\"null\", \"inherit\", \"pipe\", a file, a function, or any other string (or { data = string }) as content"
 end
 
 local function output(value)
-  if is_file(value) or type(value) == "string" and MODES[value] then return value end
-  return nil, "\"null\", \"relay\", \"capture\", \"pipe\", \"inherit\" or a file"
+  if is_file(value) or is_function(value) or type(value) == "string" and MODES[value] then return value end
+  return nil, "\"null\", \"relay\", \"capture\", \"spool\", \"pipe\", \"inherit\", a function or a file"
 end
 
-local TYPES <const> = {
-  stdin = input, stdout = output, stderr = output, env = schema.by_name.env.type, cwd = check.target,
-  timeout = check.seconds,
+--- As stdout; or "stdout", for both in one.
+local function error_output(value)
+  if value == "stdout" then return value end
+  local good, expected = output(value)
+  return good, expected and "\"stdout\", " .. expected
+end
+
+--- A descriptor to pass, or { descriptor, directory = true }: as { fd =, directory = }.
+local function passed(value)
+  local item = { directory = false }
+  for key, part in next, type(value) == "table" and value or { value } do item[key] = part end
+  local fd, directory = item[1], item.directory
+  item[1], item.directory = nil, nil
+  local is_fd = is_file(fd) or math.type(fd) == "integer" and fd >= 0
+  if is_fd and type(directory) == "boolean" and next(item) == nil then return { fd = fd, directory = directory } end
+  return nil, "a file or fd, or { directory, directory = true }"
+end
+
+local OUTPUTS <const> = '"relay" "capture" "spool" "pipe" "null" "inherit", a function, a file'
+
+local OPTIONS <const> = {
+  {
+    name = "stdin", type = input, default = '"null"',
+    values = '"null" "pipe" "inherit", a function, a file, text, { data = text }',
+    doc = "Text is what it reads (in a table: also when it is one of the names). A function is called for the next chunk when "
+      .. "the one before has been taken, until it gives nil. With pipe, `process.stdin` is a Lua file.",
+  },
+  {
+    name = "stdout", type = output, default = '"relay"', values = OUTPUTS,
+    doc = "relay: copied to ours. capture: text in the result. spool: a Lua file in the result, for much; it lies in TMPDIR "
+      .. "(or /tmp), without a name. A function is called with each chunk, in order, by `process:wait`; what it raises ends the "
+      .. "sandbox and comes out of wait. With pipe, `process.stdout` is a Lua file. inherit and a file: the payload gets that "
+      .. "descriptor.",
+  },
+  {
+    name = "stderr", type = error_output, default = '"relay"', values = OUTPUTS .. ', "stdout"',
+    doc = "The same; \"stdout\": into what stdout is, in the order of writing.",
+  },
+  {
+    name = "capture_limit", type = check.size, default = "64M; of a spool 1G", values = "a size",
+    doc = "How much of a captured or spooled stream is kept. The rest is read and dropped; `truncated` in the result says so.",
+  },
+  {
+    name = "fds", type = check.map_of(check.integer(3, LAST_PASSED), passed), default = "none",
+    values = "{ [3] = file, … }, up to " .. LAST_PASSED,
+    doc = "More descriptors (Lua files, handles, integers) under these numbers; all others are closed. One of a directory, or of "
+      .. "a bare path (O_PATH), is passed only as { directory, directory = true }: it gives what is beneath it, and without "
+      .. "Landlock also what is above.",
+  },
+  {
+    name = "env", type = schema.by_name.env.type, default = "the recipe's",
+    values = "{ NAME = text or false, inherit = { names } }",
+    doc = "Variables besides the recipe's, or in place of them.",
+  },
+  { name = "cwd", type = check.target, default = "the recipe's", values = "absolute path", doc = "The working directory." },
+  {
+    name = "timeout", type = check.seconds, default = "`limits.time`", values = "seconds",
+    doc = "The sandbox ends then, and `reason` in the result is \"timeout\".",
+  },
+  {
+    name = "grace", type = check.seconds, default = "none", values = "seconds",
+    doc = "When the time is over, the payload gets SIGTERM first, and this long to end by itself; `reason` is \"timeout\" all "
+      .. "the same.",
+  },
 }
 
-local NAMES <const> = {}
-for name in pairs(TYPES) do NAMES[#NAMES + 1] = name end
+local TYPES <const>, NAMES <const> = {}, {}
+for i, option in ipairs(OPTIONS) do TYPES[option.name], NAMES[i] = option.type, option.name end
 
-local M = {}
+local M = { list = OPTIONS }
 
 --- Checks and copies the table of a run; raises at the caller's caller.
 -- @treturn table the options

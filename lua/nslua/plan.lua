@@ -4,7 +4,7 @@
 --
 -- Sections run in this order: setup (ids, names), sources (clones of the host's trees; by the maker
 -- where only that may open them), mounts (new file systems), root (the new root, entered), tree
--- (everything in it), seals (the old root gone, read-only what has to be), steps.
+-- (everything in it), seals (the old root gone, read-only what has to be), steps, drop (privileges go, the stage splits).
 -- @classmod nslua.plan
 -- @field root register of the root directory
 -- @field new set of the namespaces that are new
@@ -13,7 +13,7 @@ local Error = require "nslua.error"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
 
-local SECTIONS <const> = { "setup", "sources", "mounts", "entry", "tree", "seals", "steps_" }
+local SECTIONS <const> = { "setup", "sources", "mounts", "entry", "tree", "seals", "steps_", "drop" }
 
 local Plan = { __name = "nslua.plan" }
 

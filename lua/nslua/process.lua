@@ -2,6 +2,7 @@
 -- @classmod nslua.process
 local Error = require "nslua.error"
 local names = require "nslua.names"
+local poller = require "nslua.poller"
 local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
@@ -16,10 +17,24 @@ local SIGNALS <const> = {
 -- -- the handle --
 
 local Process = { __name = "nslua.process" }
+
+--- What wait() polls: the stage, and what has to be moved.
+local function polled(self) return self.stage:fileno(), "r", self.streams:polled() end
+
+--- One fd for all that; nil at the end.
+local function pollfd(self)
+  if self.result or self.closed then return nil end
+  if not self.poller then
+    self.poller = poller.new()
+    self.poller:watch(polled(self))
+  end
+  return self.poller:fileno()
+end
+
 Process.__index = function(self, key)
   if Process[key] ~= nil then return Process[key] end
   if key == "pid" then return Process.payload_pid(self) end
-  if key == "pollfd" and not rawget(self, "result") then return rawget(self, "stage"):fileno() end
+  if key == "pollfd" then return pollfd(self) end
 end
 
 function Process:__tostring() return ("process (%s)"):format(self.result and "ended" or "running") end
@@ -35,8 +50,11 @@ function Process:payload_pid()
   return child
 end
 
+--- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.
+-- When it is readable, or the time is over, wait(0) does what there is to do: it moves the streams and gives the result.
+-- An event loop has to be told that the fd is gone before it calls that.
 function Process.events() return "r" end
-function Process:fileno() return self.stage:fileno() end
+function Process:fileno() return self.pollfd or -1 end
 
 --- How long a poller may sleep before it must call wait(0): the time limit, in seconds.
 function Process:timeout()
@@ -81,12 +99,13 @@ local function finish(self, ended)
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
     return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
   end
-  self.streams:drain(self.reason == "timeout")
-  local out, err = self.streams.stdout, self.streams.stderr
+  local drained, err = self.streams:drain(self.reason == "timeout")
+  if not drained then return nil, err end
+  local out, errors = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
-    stdout = out:content(), stderr = err:content(), truncated = out.truncated or err.truncated,
+    stdout = out:content(), stderr = errors:content(), truncated = out.truncated or errors.truncated,
     refused = self.recorded and refused_of(self.recorded), enforced = self.enforced, command = self.command,
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
@@ -94,7 +113,8 @@ local function finish(self, ended)
       voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
     },
   }, Result)
-  self.stage:close() -- its fds; a poller learns it by pollfd being nil
+  self.stage:close() -- its fds; an event loop learns it by pollfd being nil
+  if self.poller then self.poller:close() end
   return true
 end
 
@@ -106,17 +126,14 @@ local function note_recorded(recorded, part)
 end
 
 --- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
---- that is impossible.
+--- that is impossible, or what the payload writes cannot be kept.
 local function step(self, seconds)
-  local s = self.streams
-  local out_fd, out_for = s.stdout:polled()
-  local err_fd, err_for = s.stderr:polled()
-  local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
-    s.stdin:polled())
+  local message, out, err, input = sys.poll(seconds, polled(self))
   if message == nil then return nil, Error.new { step = "poll", errno = err } end
-  if out then s.stdout:move() end
-  if err then s.stderr:move() end
-  if input then s.stdin:move() end
+  local moved, problem = self.streams:move(out, err, input)
+  if not moved then return nil, problem end
+  if self.result or self.closed then return true end -- a function of the user's may wait and close, too
+  if self.poller then self.poller:watch(polled(self)) end
   if not message then return true end
   local kind, record = self.stage:receive()
   if kind == "none" then return true end
@@ -124,25 +141,33 @@ local function step(self, seconds)
   return finish(self, kind == "ended" and record or {})
 end
 
+--- The time is over: the end, or where the run grants it a chance to end itself before that.
+local function expire(self)
+  self.reason = "timeout"
+  local grace = self.grace
+  self.grace, self.deadline = nil, nil
+  if grace and self.stage:signal(SIGNALS.TERM) then self.deadline = sys.clock() + grace
+  else self:stop() end
+end
+
 --- Waits for the end, moving the streams meanwhile.
 -- @tparam[opt] number seconds at most
 -- @treturn[1] result
 -- @treturn[2] nil after the time
 -- @treturn[2] nslua.error ETIMEDOUT
+-- @raise what a function raises that is stdin, stdout or stderr; the sandbox has ended then
 function Process:wait(seconds)
   local until_time = seconds and sys.clock() + seconds
-  if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
   while not self.result do
+    if self.closed then return nil, Error.new { step = "wait", errno = ECHILD } end
     local now = (until_time or self.deadline) and sys.clock()
-    if self.deadline and now >= self.deadline then
-      self.deadline, self.reason = nil, "timeout"
-      self:stop()
-    end
+    if self.deadline and now >= self.deadline then expire(self) end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
-    local ok, err = step(self, left and math.max(left, 0))
-    if not ok then
+    local unbroken, ok, err = pcall(step, self, left and math.max(left, 0))
+    if not (unbroken and ok) then
       self:close()
+      if not unbroken then error(ok, 0) end
       return nil, err
     end
     if until_time and not self.result and sys.clock() >= until_time then
@@ -156,6 +181,7 @@ end
 function Process:close()
   self.closed = true
   self.stage:close()
+  if self.poller then self.poller:close() end
   self.streams:close()
 end
 Process.__close = Process.close
@@ -196,7 +222,7 @@ function M.spawn(ready, options, argv)
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline,
+    deadline = deadline, grace = options.grace,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)

@@ -4,8 +4,9 @@
 -- @field code exit status, or nil
 -- @field signal number of the signal that ended it, or nil
 -- @field reason "exit", "signal", "timeout"
--- @field stdout what was captured, or nil
+-- @field stdout what was captured, as text; what was spooled, as a Lua file; or nil
 -- @field stderr the same
+-- @field truncated whether there was more of either than capture_limit
 -- @field usage wall, user, system (seconds), maxrss (bytes), faults and context switches
 -- @field refused with mode = "log" of seccomp: a list of { name=, count= }, the system calls that the filter would have
 -- refused; `incomplete` is set in it when the process that counts has not lived to the end

@@ -187,7 +187,7 @@ end
 
 --- Starts a program. What it writes is relayed to our own streams while process:wait() waits, unless
 -- stdout and stderr say otherwise.
--- @tparam[opt] table options argv, and stdin, stdout, stderr, env, cwd, timeout
+-- @tparam[opt] table options argv, and the options of a run (doc/reference.md)
 -- @treturn[1] nslua.process
 -- @treturn[2] nil
 -- @treturn[2] nslua.error

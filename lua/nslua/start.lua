@@ -2,7 +2,9 @@
 -- operations, the stage, and the proof of what the payload holds.
 -- @module nslua.start
 local Error = require "nslua.error"
+local descriptor = require "nslua.descriptor"
 local failure = require "nslua.failure"
+local landlock = require "nslua.landlock"
 local limits = require "nslua.limits"
 local names = require "nslua.names"
 local scheduling = require "nslua.scheduling"
@@ -33,17 +35,46 @@ local function environment(env, more)
   return list, path
 end
 
+--- What a run passes besides the streams, in the order of the numbers: { number=, register=, fd=, directory= }.
+local function passed_of(section, fds)
+  local passed = {}
+  for number, item in pairs(fds or {}) do
+    passed[#passed + 1] = { number = number, register = section:register(), fd = item.fd, directory = item.directory }
+  end
+  table.sort(passed, function(a, b) return a.number < b.number end)
+  return passed
+end
+
+--- The set-up's operations, with what Landlock is to allow of the descriptors that are passed before it restricts.
+local function operations_of(ready, section, passed)
+  if #passed == 0 or not ready.ruleset then return ready.operations end
+  local rules = section:section()
+  for _, one in ipairs(passed) do
+    landlock.record_passed(rules, ready.ruleset, ready.landlock.rights, one.register, one.directory)
+  end
+  return ready.operations:sub(1, -#ready.drop - 1) .. rules:bytes() .. ready.drop
+end
+
+--- Closes everything from 3 on, but for what is passed and the way to report.
+local function record_closing(section, passed)
+  local first = 3
+  local function keep(number)
+    if number > first then section:close_range(first, number - 1) end
+    first = number + 1
+  end
+  for _, one in ipairs(passed) do keep(one.number) end
+  keep(CONTROL_FD)
+  section:close_range(first, LAST_FD)
+end
+
 --- The payload's limits, and the one that was raised for its set-up. Few open files may be allowed from here on:
 -- then what the exec would close goes now, but for the way to report.
 -- @treturn table the limits that hold, and by what
-local function record_limits(section, ready)
+local function record_limits(section, ready, passed)
   local wanted = ready.recipe.limits
   local soft, hard = sys.getrlimit "nofile"
-  local raised = soft >= 0 and CONTROL_FD + ready.registers + SPARE_FDS > soft
-  if raised or wanted and wanted.nofile then
-    section:close_range(3, CONTROL_FD - 1)
-    section:close_range(CONTROL_FD + 1, LAST_FD)
-  end
+  local raised = soft >= 0 and CONTROL_FD + section:registers() + SPARE_FDS > soft
+  if raised or wanted and wanted.nofile then record_closing(section, passed) end
   if raised then section:setrlimit("nofile", soft, hard) end
   local held = limits.of(wanted)
   limits.record(section, held)
@@ -60,8 +91,12 @@ local function record_payload(ready, options, argv, cwd)
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
     [first + 4] = "scheduling", [first + 5] = "seccomp", [first + 6] = "recorder of seccomp",
+    [first + 7] = "fds",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
+  local passed = passed_of(section, options.fds)
+  section:note(first + 7)
+  local operations = operations_of(ready, section, passed)
   section:note(first + 4)
   scheduling.record(section, recipe.scheduling)
   section:note(first + 1)
@@ -85,18 +120,22 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 1)
   for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
   section:close_range(3, LAST_FD, "cloexec")
-  local held = record_limits(section, ready)
+  for _, one in ipairs(passed) do section:dup(one.register, one.number) end
+  local held = record_limits(section, ready, passed)
   section:umask(recipe.umask or DEFAULT_UMASK)
   section:unblock_signals()
   section:note(first + 3)
   section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters))
-  return { bytes = section:bytes(), owners = owners, limits = held }
+  return {
+    operations = operations, bytes = section:bytes(), owners = owners, limits = held, passed = passed,
+    registers = section:registers(),
+  }
 end
 
 --- The same, kept for the next run of the same words in the same directory.
 local function payload_of(ready, options, argv)
   local cwd = options.cwd or ready.cwd
-  if options.env then return record_payload(ready, options, argv, cwd) end
+  if options.env or options.fds then return record_payload(ready, options, argv, cwd) end
   local words = table.concat(argv, "\0") .. "\0" .. tostring(cwd)
   if ready.last_words ~= words then
     ready.last_words, ready.last_payload = words, record_payload(ready, options, argv, cwd)
@@ -135,9 +174,9 @@ end
 -- @treturn[1] table indices of skipped operations
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-local function open_sources(ready, fds)
+local function open_sources(ready, registers, fds)
   if not ready.sources then return {}, {} end
-  local opened, result = sys.execute(ready.sources, ready.registers, fds)
+  local opened, result = sys.execute(ready.sources, registers, fds)
   if not opened then return nil, failure.of_plan(ready.sources, ready.owners, result) end
   return opened, result
 end
@@ -206,8 +245,9 @@ end
 
 local function spawn_stage(ready, payload, fds, userns)
   local stage, step, errno = sys.spawn {
-    operations = ready.operations, payload = payload, registers = ready.registers, fds = fds, namespaces = ready.namespaces,
-    userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map, gid_map = ready.gid_map,
+    operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
+    namespaces = ready.namespaces, userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map,
+    gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
   }
   if not stage then return nil, failure.of_spawn(step, errno) end
@@ -237,11 +277,21 @@ local function await_start(ready, stage, payload, deadline)
     local ok, err = check_held(ready, record)
     return ok and record, err
   elseif kind == "failed" then
-    return nil, failure.of_plan(ready.operations .. payload.bytes, payload.owners, record)
+    return nil, failure.of_plan(payload.operations .. payload.bytes, payload.owners, record)
   elseif not kind then
     return nil, record
   end
   return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
+end
+
+--- Takes what is passed, after a look at it.
+local function pass(payload, fds)
+  for _, one in ipairs(payload.passed) do
+    local ok, err = descriptor.check(("fds[%d]"):format(one.number), one.fd, one.directory)
+    if not ok then return nil, err end
+    fds[one.register:number()] = one.fd
+  end
+  return true
 end
 
 --- The terminal among the streams that a payload gets.
@@ -271,16 +321,17 @@ function M.start(ready, options, argv, stdio, deadline)
   for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
   local terminal = ready.plan.terminal
   if terminal then fds[terminal:number()] = terminal_of(stdio) end
-  local ok, err = prepare_idmaps(ready, fds)
+  local ok, err = pass(payload, fds)
+  if ok then ok, err = prepare_idmaps(ready, fds) end
   if not ok then return nil, err end
   local userns
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
-  local opened, skipped = open_sources(ready, fds)
+  local opened, skipped = open_sources(ready, payload.registers, fds)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage
-  stage, err = spawn_stage(ready, payload.bytes, fds, userns or nil)
+  stage, err = spawn_stage(ready, payload, fds, userns or nil)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
@@ -291,7 +342,7 @@ function M.start(ready, options, argv, stdio, deadline)
   end
   local skipped_labels = {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
-  labels(ready.operations, ready.owners, held.skipped, skipped_labels)
+  labels(payload.operations, payload.owners, held.skipped, skipped_labels)
   return stage, enforced_of(ready, payload, held, skipped_labels)
 end
 

@@ -1,11 +1,15 @@
 --- The standard streams of a run: what the payload gets, and what we do with the other end.
 -- @module nslua.streams
 local Error = require "nslua.error"
+local descriptor = require "nslua.descriptor"
+local spool = require "nslua.spool"
 local sys = require "nslua.sys"
 
-local CAPTURE_LIMIT <const> = 64 << 20
 local EINTR <const>, EAGAIN <const> = 4, 11
 local PIPE_BUF <const> = 4096
+local CHUNK <const> = 64 << 10    -- as much as a new pipe holds
+local LARGE_PIPE <const> = 1 << 20
+local KEPT <const> = { capture = 64 << 20, spool = 1 << 30 } -- bytes, unless the run says capture_limit
 
 -- -- one stream --
 
@@ -30,31 +34,50 @@ local function null(mode)
   return new { kind = "null", theirs = fd, own = true }
 end
 
---- A descriptor of the caller's. A directory, or a bare path, would lead out of the sandbox.
+--- A descriptor of the caller's.
 local function given(kind, value)
-  local status, _, errno = sys.fstat(value)
-  if not status then return nil, Error.new { step = kind, errno = errno } end
-  if status.type == "directory" or status.path_only then
-    return nil, Error.new { step = kind, reason = "a directory or O_PATH descriptor is not passed to a payload" }
-  end
+  local ok, err = descriptor.check(kind, value)
+  if not ok then return nil, err end
   return new { kind = kind, theirs = value }
 end
 
---- stdin: "null", "inherit", "pipe", a file or fd, any other string (or { data = string }) as content.
+--- A source that gives its content, and then nothing.
+local function once(content)
+  return function()
+    local all = content
+    content = nil
+    return all
+  end
+end
+
+--- stdin: "null", "inherit", "pipe", a file or fd, a function, any other string (or { data = string }) as content.
 local function input(value)
   if value == nil or value == "null" then return null "read" end
   if value == "inherit" then return given("inherit", 0) end
   if value == "pipe" then return pipe("pipe", true, {}) end
-  if type(value) == "string" then return pipe("data", true, { data = value, at = 1 }) end
-  if type(value) == "table" then return pipe("data", true, { data = value.data, at = 1 }) end
+  if type(value) == "function" then return pipe("function", true, { source = value }) end
+  if type(value) == "string" then return pipe("data", true, { source = once(value) }) end
+  if type(value) == "table" then return pipe("data", true, { source = once(value.data) }) end
   return given("file", value)
 end
 
---- stdout and stderr: "null", "relay", "capture", "pipe", "inherit", a file or fd.
-local function output(value, number)
+--- A pipe whose bytes go into a store, up to a limit.
+local function kept(kind, store, limit)
+  return pipe(kind, false, { store = store, room = limit or KEPT[kind] })
+end
+
+--- stdout and stderr: "null", "relay", "capture", "spool", "pipe", "inherit", a function, a file or fd.
+local function output(value, number, limit)
   if value == "null" then return null "write" end
   if value == "inherit" then return given("inherit", number) end
-  if type(value) == "string" then return pipe(value, false, { sink = number, chunks = {}, size = 0 }) end
+  if value == "capture" then return kept("capture", sys.buffer(), limit) end
+  if value == "spool" then
+    local store, err = spool.open()
+    if not store then return nil, err end
+    return kept("spool", store, limit)
+  end
+  if type(value) == "function" then return pipe("function", false, { sink = value }) end
+  if type(value) == "string" then return pipe(value, false, { sink = number }) end
   return given("file", value)
 end
 
@@ -64,12 +87,15 @@ end
 function Stream:polled()
   if not self.fd or self.kind == "pipe" then return false, "r" end
   if self.pending then return self.sink, "w" end
-  return self.fd, self.data and "w" or "r"
+  return self.fd, self.source and "w" or "r"
 end
 
---- Does what was polled for.
+--- Does what was polled for; an error when what has come cannot be kept.
+-- @treturn[1] boolean whether there was something
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
 function Stream:move()
-  if self.data then return self:give() end
+  if self.source then return self:give() end
   if self.pending then return self:forward() end
   return self:take()
 end
@@ -87,24 +113,56 @@ end
 
 --- Our end of a pipe as a Lua file.
 function Stream:file()
-  local file = self.fd:file(self.data == nil and self.sink and "r" or "w")
+  local file = self.fd:file(self.sink and "r" or "w")
   self.fd = nil
   return file
 end
 
---- Moves what has come; a read of a non-blocking pipe. False when nothing was there.
-function Stream:take()
-  local data, _, errno = sys.read(self.fd, 65536)
-  if not data then
-    if errno ~= EAGAIN and errno ~= EINTR then self:close() end
-    return false
+-- -- from the payload --
+
+--- What is done with what has come: each reads once, and gives the number of bytes.
+local TAKES <const> = {}
+
+TAKES["function"] = function(self)
+  local data, message, errno = sys.read(self.fd, CHUNK)
+  if not data then return nil, message, errno end
+  if data ~= "" then self.sink(data) end
+  return #data
+end
+
+function TAKES.relay(self)
+  local data, message, errno = sys.read(self.fd, CHUNK)
+  if not data then return nil, message, errno end
+  if data ~= "" then self.pending, self.at = data, 1 end
+  while self.pending and sys.poll(0, self.sink, "w") do self:forward() end
+  return #data
+end
+
+--- What has no room any more is read nevertheless: the payload must not wait for us.
+function TAKES.capture(self)
+  if self.room > 0 then
+    local n, message, errno = self.store:read(self.fd, math.min(self.room, LARGE_PIPE))
+    if n then self.room = self.room - n end
+    return n, message, errno
   end
-  if data == "" then
+  local data, message, errno = sys.read(self.fd, CHUNK)
+  if data and data ~= "" then self.truncated = true end
+  return data and #data, message, errno
+end
+TAKES.spool = TAKES.capture
+
+--- Moves what has come; a read of a non-blocking pipe. Returns as move.
+function Stream:take()
+  local n, _, errno = TAKES[self.kind](self)
+  if not n then
+    if errno == EAGAIN or errno == EINTR then return false end
     self:close()
-  elseif self.kind == "relay" then
-    self.pending, self.at = data, 1
-  else
-    self:keep(data)
+    return nil, Error.new { step = self.kind .. " of a stream", errno = errno }
+  end
+  if n == 0 then self:close() end
+  if n >= CHUNK and self.fd and not self.large then -- there is much: larger steps, where the system allows that
+    self.large = true
+    sys.pipe_size(self.fd, LARGE_PIPE)
   end
   return true
 end
@@ -113,32 +171,36 @@ end
 --- our stream any more, the payload is told in the usual way.
 function Stream:forward()
   local n, _, errno = sys.write(self.sink, self.pending:sub(self.at, self.at + PIPE_BUF - 1))
-  if n then self.at = self.at + n
-  elseif errno ~= EAGAIN and errno ~= EINTR then return self:close() end
-  if self.at > #self.pending then self.pending = nil end
+  self.at = self.at + (n or 0)
+  local gone = not n and errno ~= EAGAIN and errno ~= EINTR
+  if gone then self:close() end
+  if gone or self.at > #self.pending then self.pending = nil end
+  return true
 end
 
-function Stream:keep(data)
-  local room = CAPTURE_LIMIT - self.size
-  if #data > room then
-    self.truncated = true
-    data = data:sub(1, room)
-  end
-  self.chunks[#self.chunks + 1] = data
-  self.size = self.size + #data
+--- What was captured, or nil: text, or a file.
+function Stream:content()
+  if self.store then return self.store:content() end
+end
+
+-- -- to the payload --
+
+--- Asks the source for more, when there is nothing left; closes at its end.
+function Stream:refill()
+  self.data, self.at = self.source(), 1
+  if self.data == nil then self:close()
+  elseif type(self.data) ~= "string" then error("stdin: the function gave a " .. type(self.data) .. ", not a string", 0) end
 end
 
 --- Gives what goes into the payload's stdin at once.
 function Stream:give()
+  if not self.data then self:refill() end
+  if not self.fd then return true end
   local n, _, errno = sys.write(self.fd, self.data, self.at)
   if n then self.at = self.at + n
-  elseif errno ~= EAGAIN and errno ~= EINTR then return self:close() end
-  if self.at > #self.data then self:close() end
-end
-
---- What was captured, or nil.
-function Stream:content()
-  if self.kind == "capture" then return table.concat(self.chunks) end
+  elseif errno ~= EAGAIN and errno ~= EINTR then self:close() end
+  if self.at > #self.data then self.data = nil end
+  return true
 end
 
 -- -- the three --
@@ -161,7 +223,7 @@ local function give(self, identity)
 end
 
 --- Opens the streams of a run.
--- @tparam table options stdin, stdout, stderr
+-- @tparam table options stdin, stdout, stderr, capture_limit
 -- @tparam nslua.identity identity of the payload
 -- @treturn[1] streams stdin, stdout, stderr
 -- @treturn[2] nil
@@ -170,8 +232,11 @@ function M.open(options, identity)
   local self = setmetatable({}, Streams)
   local owned, err
   self.stdin, err = input(options.stdin)
-  if self.stdin then self.stdout, err = output(options.stdout or "relay", 1) end
-  if self.stdout then self.stderr, err = output(options.stderr or "relay", 2) end
+  if self.stdin then self.stdout, err = output(options.stdout or "relay", 1, options.capture_limit) end
+  if self.stdout then
+    if options.stderr == "stdout" then self.stderr = new { kind = "stdout", theirs = self.stdout.theirs }
+    else self.stderr, err = output(options.stderr or "relay", 2, options.capture_limit) end
+  end
   if self.stderr then owned, err = give(self, identity) end
   if owned then return self end
   for _, stream in pairs(self) do
@@ -179,6 +244,25 @@ function M.open(options, identity)
     stream:close()
   end
   return nil, err
+end
+
+--- What to poll of the three, and what for.
+function Streams:polled()
+  local out_fd, out_for = self.stdout:polled()
+  local err_fd, err_for = self.stderr:polled()
+  return out_fd, out_for, err_fd, err_for, self.stdin:polled()
+end
+
+--- Moves those that are ready.
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Streams:move(stdout, stderr, stdin)
+  local problem, _
+  if stdout then _, problem = self.stdout:move() end
+  if stderr and not problem then _, problem = self.stderr:move() end
+  if stdin and not problem then _, problem = self.stdin:move() end
+  return not problem, problem
 end
 
 function Streams:handed_over()
@@ -193,20 +277,26 @@ end
 local function drain(stream, haste)
   while stream:polled() do
     if not stream.pending then
-      if not stream:take() then return end
+      local taken, err = stream:take()
+      if not taken then return not err, err end
     elseif sys.poll(haste and 0 or nil, stream:polled()) then
       stream:forward()
     elseif haste then
-      return
+      break
     end
   end
+  return true
 end
 
 --- The end: nobody is left who could add anything.
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
 function Streams:drain(haste)
-  drain(self.stdout, haste)
-  drain(self.stderr, haste)
+  local ok, err = drain(self.stdout, haste)
+  if ok then ok, err = drain(self.stderr, haste) end
   self:close()
+  return ok, err
 end
 
 return M

@@ -6,7 +6,9 @@ local COMMANDS <const> = { run = true, explain = true, check = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
-       nslua run [RECIPE] [-- COMMAND…]    run a command in a recipe's sandbox, or in the default one
+       nslua run [--stats] [RECIPE] [-- COMMAND…]
+                                           run a command in a recipe's sandbox, or in the default one;
+                                           --stats: say at the end what it used
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything
 options:

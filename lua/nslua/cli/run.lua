@@ -1,6 +1,7 @@
 --- nslua run: a command in a sandbox, with our own streams and an exit status that says it all.
 local sys = require "nslua.sys"
 
+local FLAGS <const> = { ["--stats"] = "stats" }
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
 
 local function status_of(result)
@@ -30,7 +31,11 @@ local M = {}
 
 --- Runs argv (or the recipe's command) in a box. On a terminal the payload gets it, as a shell needs;
 -- it has a session of its own, so it cannot push input into it. Otherwise its output is relayed.
-function M.in_box(box, argv)
+-- @tparam table box
+-- @tparam table argv
+-- @tparam[opt] table flags stats: what it used goes to stderr at the end
+-- @treturn integer the exit status
+function M.in_box(box, argv, flags)
   local options = table.move(argv, 1, #argv, 1, {})
   local output = sys.isatty(0) and "inherit" or "relay"
   options.stdin, options.stdout, options.stderr = "inherit", output, output
@@ -44,6 +49,7 @@ function M.in_box(box, argv)
   end
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
   if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
+  if flags and flags.stats then io.stderr:write(require "nslua.cli.stats"(result.usage)) end
   return status_of(result)
 end
 
@@ -57,8 +63,13 @@ end
 return setmetatable(M, {
   __call = function(_, words, usage_error)
     local before, command = split(words)
+    local flags = {}
+    while before[1] and before[1]:sub(1, 1) == "-" do
+      local flag = FLAGS[before[1]] or usage_error("run: unrecognized option '" .. before[1] .. "'")
+      flags[flag] = true
+      table.remove(before, 1)
+    end
     if #before > 1 then usage_error("run: one recipe, then -- and the command") end
-    if before[1] and before[1]:sub(1, 1) == "-" then usage_error("run: unrecognized option '" .. before[1] .. "'") end
     local nslua = require "nslua"
     local box
     if before[1] then
@@ -68,6 +79,6 @@ return setmetatable(M, {
     else
       box = nslua.sandbox {}
     end
-    os.exit(M.in_box(box, command)) -- at once: nobody needs what is left of the state
+    os.exit(M.in_box(box, command, flags)) -- at once: nobody needs what is left of the state
   end,
 })
