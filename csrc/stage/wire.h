@@ -88,8 +88,8 @@ struct record {
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, then signals for the payload. */
-enum command_kind { COMMAND_GO = 1, COMMAND_KILL };
+/* A message to the stage: GO once its ids are mapped, then signals for the payload, or for its process group. */
+enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP };
 
 struct command {
   uint32_t kind;

@@ -140,10 +140,14 @@ static int stage_receive(lua_State *L) {
 
 /* -- signals and the end -- */
 
-/*** Sends a signal to the payload. @function stage:signal @tparam integer signal */
+/*** Sends a signal to the payload. @function stage:signal @tparam integer signal
+ * @tparam[opt=false] boolean group to its whole process group */
 static int stage_signal(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
-  struct command command = { .kind = COMMAND_KILL, .signal = (int32_t)luaL_checkinteger(L, 2) };
+  struct command command = {
+    .kind = lua_toboolean(L, 3) ? COMMAND_KILL_GROUP : COMMAND_KILL,
+    .signal = (int32_t)luaL_checkinteger(L, 2),
+  };
   if (stage->control < 0) return push_failure(L, "kill", ESRCH);
   if (send(stage->control, &command, sizeof command, MSG_NOSIGNAL) < 0)
     return push_failure(L, "kill", errno == EPIPE ? ESRCH : errno);

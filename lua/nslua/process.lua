@@ -5,13 +5,10 @@ local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
 local Result = require "nslua.result"
+local signals = require "nslua.signals"
 
-local ECHILD <const>, ETIMEDOUT <const> = 10, 110
-local SIGNALS <const> = {
-  HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11,
-  USR2 = 12, PIPE = 13, ALRM = 14, TERM = 15, CHLD = 17, CONT = 18, STOP = 19, TSTP = 20, TTIN = 21, TTOU = 22,
-  WINCH = 28, SYS = 31,
-}
+local ESRCH <const>, ECHILD <const>, ETIMEDOUT <const> = 3, 10, 110
+
 -- -- the handle --
 
 local Process = { __name = "nslua.process" }
@@ -43,15 +40,17 @@ function Process:timeout()
 end
 
 --- Sends a signal to the payload: a number, or a name as "TERM".
+-- @param[opt="TERM"] signal
+-- @tparam[opt=false] boolean group to its whole process group, as a terminal does for a key
 -- @treturn[1] true
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function Process:kill(signal)
-  local number = signal == nil and SIGNALS.TERM or math.type(signal) == "integer" and signal
-    or SIGNALS[tostring(signal):gsub("^SIG", "")]
+function Process:kill(signal, group)
+  local number = signal == nil and signals.TERM or math.type(signal) == "integer" and signal
+    or signals[tostring(signal):gsub("^SIG", "")]
   if not number or number < 0 or number > 64 then error("kill: no signal " .. tostring(signal), 2) end
-  if self.result then return nil, Error.new { step = "kill", errno = 3 } end
-  local ok, _, errno = self.stage:signal(number)
+  if self.result then return nil, Error.new { step = "kill", errno = ESRCH } end
+  local ok, _, errno = self.stage:signal(number, group)
   if not ok then return nil, Error.new { step = "kill", errno = errno } end
   return true
 end
@@ -67,7 +66,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
-  local signal = ended.signal or not ended.code and SIGNALS.KILL or nil
+  local signal = ended.signal or not ended.code and signals.KILL or nil
   local status = self.stage:reap()
   local was_killed = not status or status & 0x7f ~= 0
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
@@ -90,30 +89,32 @@ local function finish(self, ended)
   return true
 end
 
---- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
---- that is impossible.
-local function step(self, seconds)
+--- One look at everything that can happen, waiting at most `seconds` for it; and whether it was on the fd of the
+--- caller's. nil and an error when even that is impossible.
+local function step(self, seconds, fd)
   local s = self.streams
   local out_fd, out_for = s.stdout:polled()
   local err_fd, err_for = s.stderr:polled()
-  local message, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
-    s.stdin:polled())
+  local message, out, err, also, input = sys.poll(seconds, self.stage:fileno(), "r", out_fd, out_for, err_fd, err_for,
+    fd or false, "r", s.stdin:polled())
   if message == nil then return nil, Error.new { step = "poll", errno = err } end
   if out then s.stdout:move() end
   if err then s.stderr:move() end
   if input then s.stdin:move() end
-  if not message then return true end
+  if not message then return true, also end
   local kind, record = self.stage:receive()
-  if kind == "none" then return true end
+  if kind == "none" then return true, also end
   return finish(self, kind == "ended" and record or {})
 end
 
 --- Waits for the end, moving the streams meanwhile.
 -- @tparam[opt] number seconds at most
+-- @param[opt] fd of the caller's, whose becoming readable ends the wait, too
 -- @treturn[1] result
 -- @treturn[2] nil after the time
 -- @treturn[2] nslua.error ETIMEDOUT
-function Process:wait(seconds)
+-- @treturn[3] false when there is something to read on `fd`
+function Process:wait(seconds, fd)
   local until_time = seconds and sys.clock() + seconds
   if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
   while not self.result do
@@ -124,11 +125,12 @@ function Process:wait(seconds)
     end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
-    local ok, err = step(self, left and math.max(left, 0))
+    local ok, err = step(self, left and math.max(left, 0), fd)
     if not ok then
       self:close()
       return nil, err
     end
+    if err and not self.result then return false end
     if until_time and not self.result and sys.clock() >= until_time then
       return nil, Error.new { step = "wait", errno = ETIMEDOUT }
     end

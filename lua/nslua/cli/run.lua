@@ -1,4 +1,5 @@
 --- nslua run: a command in a sandbox, with our own streams and an exit status that says it all.
+local signals = require "nslua.signals"
 local sys = require "nslua.sys"
 
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
@@ -20,6 +21,36 @@ local function start(box, options)
   return nil, process
 end
 
+-- -- signals --
+
+--- What is passed on to the payload, and whether to its whole process group, as the terminal that the key was typed on
+--- would do.
+local PASSED <const> = { HUP = false, INT = true, QUIT = true, TERM = false, CONT = false, WINCH = false }
+
+--- An fd to read the signals from that come to us instead of the payload; not those that we were told to ignore.
+local function open_signals()
+  local numbers, to_group = {}, {}
+  for name, group in pairs(PASSED) do
+    local number = signals[name]
+    if not sys.is_ignored(number) then numbers[#numbers + 1] = number end
+    to_group[number] = group
+  end
+  local fd, message = sys.signalfd(numbers)
+  return fd or error(message, 0), to_group
+end
+
+--- Waits for the end.
+local function wait(process)
+  local fd, to_group = open_signals()
+  while true do
+    local result, err = process:wait(nil, fd)
+    if result ~= false then return result, err end
+    for number in sys.read_signal, fd do process:kill(number, to_group[number]) end
+  end
+end
+
+-- -- the run --
+
 local M = {}
 
 --- Runs argv (or the recipe's command) in a box. On a terminal the payload gets it, as a shell needs;
@@ -31,7 +62,7 @@ function M.in_box(box, argv)
   local process <close>, err = start(box, options)
   collectgarbage "restart"
   local result
-  if process then result, err = process:wait() end
+  if process then result, err = wait(process) end
   if not result then
     io.stderr:write("nslua: ", tostring(err), "\n")
     return status_of_error(err)
