@@ -54,7 +54,7 @@ struct operation {
   struct wire_argument argument[];
 };
 
-enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_ENDED };
+enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_ENDED, RECORD_TERMINAL };
 
 enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8 };
 
@@ -76,7 +76,8 @@ struct usage {
   uint64_t voluntary_switches, involuntary_switches;
 };
 
-/* One message on the control socket, in the order: FAILED, or STARTED and ENDED. */
+/* One message on the control socket, in the order: TERMINAL, with an fd, where one is made; then FAILED, or STARTED
+   and ENDED. */
 struct record {
   uint32_t kind;
   int32_t status;     /* FAILED: errno. ENDED: wait status. */
@@ -88,7 +89,8 @@ struct record {
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, then signals for the payload, or for its process group. */
+/* A message to the stage: GO once its ids are mapped, and once we have the terminal; then signals for the payload, or
+   for its process group. */
 enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP };
 
 struct command {

@@ -11,6 +11,7 @@ __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
   open_now(L);
   open_plan(L);
   open_io(L);
+  open_terminal(L);
   open_signals(L);
   open_system(L);
   open_process(L);

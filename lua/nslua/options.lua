@@ -18,13 +18,43 @@ local function output(value)
   return nil, "\"null\", \"relay\", \"capture\", \"pipe\", \"inherit\" or a file"
 end
 
+local size = check.record { rows = check.integer(1, 0xffff), columns = check.integer(1, 0xffff) }
+
+local function terminal(value)
+  if value == true then return {} end
+  if value == false then return value end
+  local good = size(value)
+  return good, not good and "true, false, or a table of rows, columns" or nil
+end
+
 local TYPES <const> = {
   stdin = input, stdout = output, stderr = output, env = schema.by_name.env.type, cwd = check.target,
-  timeout = check.seconds,
+  timeout = check.seconds, tty = terminal,
 }
 
 local NAMES <const> = {}
 for name in pairs(TYPES) do NAMES[#NAMES + 1] = name end
+
+--- With a terminal for the payload, stdin and stdout say what we do with the other side of it.
+local WITH_TERMINAL <const> = {
+  stdin = { value = function(value) return type(value) ~= "userdata" and value ~= "inherit" end,
+    expected = "\"pipe\", \"null\", or any other string (or { data = string }) as content" },
+  stdout = { value = function(value) return value == "relay" or value == "capture" or value == "pipe" end,
+    expected = "\"relay\", \"capture\" or \"pipe\"" },
+}
+
+local function check_terminal(options)
+  if not options.tty then return end
+  if (options.stdin == "pipe") ~= (options.stdout == "pipe") then
+    error("with tty, stdin and stdout are both \"pipe\", or none is: process.terminal is both", 4)
+  end
+  for name, accepts in pairs(WITH_TERMINAL) do
+    local value = options[name]
+    if value ~= nil and not accepts.value(value) then
+      error(("with tty, %s must be %s (got %s)"):format(name, accepts.expected, check.describe(value)), 4)
+    end
+  end
+end
 
 local M = {}
 
@@ -51,6 +81,7 @@ function M.read(given, command)
       options[key] = good
     end
   end
+  check_terminal(options)
   if #argv == 0 then argv = command end
   if not argv or #argv == 0 then error("no command: neither the call nor the recipe names one", 3) end
   return options, argv

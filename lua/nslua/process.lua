@@ -55,6 +55,20 @@ function Process:kill(signal, group)
   return true
 end
 
+--- Says how large the payload's terminal is (tty = true); it learns it by SIGWINCH.
+-- @tparam integer rows
+-- @tparam integer columns
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Process:resize(rows, columns)
+  for _, value in ipairs { rows, columns } do
+    if math.type(value) ~= "integer" or value < 1 or value > 0xffff then error("resize: rows and columns expected", 2) end
+  end
+  if self.result or not self.terminal then return nil, Error.new { step = "resize", reason = "it has no terminal" } end
+  return self.terminal:resize(rows, columns)
+end
+
 --- Ends the whole sandbox, whatever it does.
 function Process:stop()
   self.stopped = true
@@ -73,6 +87,7 @@ local function finish(self, ended)
     return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
   end
   self.streams:drain(self.reason == "timeout")
+  if self.terminal then self.terminal:finish() end
   local out, err = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
@@ -101,13 +116,14 @@ local function step(self, seconds, fd)
   if out then s.stdout:move() end
   if err then s.stderr:move() end
   if input then s.stdin:move() end
+  if self.terminal then self.terminal:follow() end
   if not message then return true, also end
   local kind, record = self.stage:receive()
   if kind == "none" then return true, also end
   return finish(self, kind == "ended" and record or {})
 end
 
---- Waits for the end, moving the streams meanwhile.
+--- Waits for the end, moving the streams meanwhile. With a terminal of the payload's, ours is in raw mode as long.
 -- @tparam[opt] number seconds at most
 -- @param[opt] fd of the caller's, whose becoming readable ends the wait, too
 -- @treturn[1] result
@@ -117,6 +133,7 @@ end
 function Process:wait(seconds, fd)
   local until_time = seconds and sys.clock() + seconds
   if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
+  local raw <close> = self.terminal and not self.result and self.terminal:enter() or nil -- luacheck: ignore raw
   while not self.result do
     local now = (until_time or self.deadline) and sys.clock()
     if self.deadline and now >= self.deadline then
@@ -143,6 +160,7 @@ function Process:close()
   self.closed = true
   self.stage:close()
   self.streams:close()
+  if self.terminal then self.terminal:close() end
 end
 Process.__close = Process.close
 Process.__gc = Process.close
@@ -168,21 +186,31 @@ end
 -- @treturn[2] nslua.error
 function M.spawn(ready, options, argv)
   local started_at = sys.clock()
-  local opened, err = streams.open(options, ready.identity)
-  if not opened then return nil, err end
+  local terminal, opened, err
+  if options.tty then
+    terminal, err = require("nslua.terminal").new(options)
+    if not terminal then return nil, err end
+  end
+  opened, err = streams.open(options, ready.identity, terminal)
+  if not opened then
+    if terminal then terminal:close() end
+    return nil, err
+  end
   io.stdout:flush()
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local deadline = limit and started_at + limit or nil
   local stage, enforced = start.start(ready, options, argv,
-    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline)
+    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline, terminal)
   opened:handed_over()
+  if terminal then terminal:handed_over() end
   if not stage then
     opened:close()
+    if terminal then terminal:close() end
     return nil, enforced
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline,
+    deadline = deadline, terminal = terminal,
   }, Process)
   take_pipes(process)
   return process

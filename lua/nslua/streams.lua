@@ -163,15 +163,21 @@ end
 --- Opens the streams of a run.
 -- @tparam table options stdin, stdout, stderr
 -- @tparam nslua.identity identity of the payload
+-- @tparam[opt] nslua.terminal terminal that the payload gets in their place, but for a stderr that is said
 -- @treturn[1] streams stdin, stdout, stderr
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.open(options, identity)
+function M.open(options, identity, terminal)
   local self = setmetatable({}, Streams)
   local owned, err
-  self.stdin, err = input(options.stdin)
-  if self.stdin then self.stdout, err = output(options.stdout or "relay", 1) end
-  if self.stdout then self.stderr, err = output(options.stderr or "relay", 2) end
+  if terminal then
+    self.stdin, self.stdout, err = terminal:streams(new, options)
+  else
+    self.stdin, err = input(options.stdin)
+    if self.stdin then self.stdout, err = output(options.stdout or "relay", 1) end
+  end
+  if self.stdout and terminal and not options.stderr then self.stderr = new { kind = "terminal" }
+  elseif self.stdout then self.stderr, err = output(options.stderr or "relay", 2) end
   if self.stderr then owned, err = give(self, identity) end
   if owned then return self end
   for _, stream in pairs(self) do

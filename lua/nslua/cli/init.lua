@@ -6,7 +6,8 @@ local COMMANDS <const> = { run = true, explain = true, check = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
-       nslua run [RECIPE] [-- COMMAND…]    run a command in a recipe's sandbox, or in the default one
+       nslua run [RECIPE] [-- COMMAND…]    run a command in a recipe's sandbox, or in the default one;
+                                           --tty, --no-tty: with a terminal of its own, or without
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything
 options:

@@ -39,7 +39,8 @@ local function open_signals()
   return fd or error(message, 0), to_group
 end
 
---- Waits for the end.
+--- Waits for the end. After each signal the wait begins anew, and our terminal is raw again, whatever was done to it
+--- while we were stopped.
 local function wait(process)
   local fd, to_group = open_signals()
   while true do
@@ -51,15 +52,23 @@ end
 
 -- -- the run --
 
+--- On a terminal the payload gets one of its own, as a shell needs; of ours it gets nothing but, where its output goes
+--- elsewhere, stdin.
+local function streams(tty)
+  if tty == nil then tty = sys.isatty(0) and sys.isatty(1) end
+  if not tty then return { stdin = "inherit", stdout = "relay", stderr = "relay" } end
+  return { tty = true, stderr = not sys.isatty(2) and "relay" or nil }
+end
+
 local M = {}
 
---- Runs argv (or the recipe's command) in a box. On a terminal the payload gets it, as a shell needs;
--- it has a session of its own, so it cannot push input into it. Otherwise its output is relayed.
-function M.in_box(box, argv)
-  local options = table.move(argv, 1, #argv, 1, {})
-  local output = sys.isatty(0) and "inherit" or "relay"
-  options.stdin, options.stdout, options.stderr = "inherit", output, output
-  local process <close>, err = start(box, options)
+--- Runs argv (or the recipe's command) in a box.
+-- @tparam sandbox box
+-- @tparam table argv
+-- @tparam[opt] boolean tty whether the payload gets a terminal; by default when our stdin and stdout are one
+-- @treturn integer the exit status
+function M.in_box(box, argv, tty)
+  local process <close>, err = start(box, table.move(argv, 1, #argv, 1, streams(tty)))
   collectgarbage "restart"
   local result
   if process then result, err = wait(process) end
@@ -69,6 +78,15 @@ function M.in_box(box, argv)
   end
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
   return status_of(result)
+end
+
+local SWITCHES <const> = { ["--tty"] = true, ["--no-tty"] = false }
+
+--- Takes the switch out of the words before "--".
+local function take_switch(words)
+  local tty = SWITCHES[words[1]]
+  if tty ~= nil then table.remove(words, 1) end
+  return tty
 end
 
 local function split(words)
@@ -81,6 +99,7 @@ end
 return setmetatable(M, {
   __call = function(_, words, usage_error)
     local before, command = split(words)
+    local tty = take_switch(before)
     if #before > 1 then usage_error("run: one recipe, then -- and the command") end
     if before[1] and before[1]:sub(1, 1) == "-" then usage_error("run: unrecognized option '" .. before[1] .. "'") end
     local nslua = require "nslua"
@@ -92,6 +111,6 @@ return setmetatable(M, {
     else
       box = nslua.sandbox {}
     end
-    os.exit(M.in_box(box, command)) -- at once: nobody needs what is left of the state
+    os.exit(M.in_box(box, command, tty)) -- at once: nobody needs what is left of the state
   end,
 })
