@@ -118,6 +118,49 @@ describe("nslua", function()
       assert.matches("^nslua: run: unrecognized option '%-%-stat'\nusage: ", errors)
     end)
 
+    describe("passes on", function()
+      --- What a payload prints, a shell command, after a signal to nslua; and nslua's status.
+      local function signalled(signal, payload, before)
+        local path = script(payload .. "\n", "payload.sh")
+        local command = ([[
+          %s %s run %s -- sh /payload.sh > %s/out 2>&1 < /dev/null & pid=$!
+          i=0; until grep -q ready %s/out || [ $i -gt 500 ]; do sleep 0.01; i=$((i + 1)); done
+          kill -%s $pid; wait $pid]]):format(before or "env --default-signal", probe.nslua,
+          script(('return sandbox { fs = { fs.os(), fs.ro(%q, "/payload.sh") } }'):format(path), "payload.lua"), directory,
+          directory, signal)
+        probe.write(directory .. "/out", "")
+        local _, status = probe.shell(command)
+        local said = probe.read(directory .. "/out"):gsub("Quit[^\n]*\n", "") -- the shell's own
+        return said:match "ready\n(%l*)", status
+      end
+
+      it("the signals that end a program, with the payload's status", function()
+        for signal, number in pairs { HUP = 1, INT = 2, QUIT = 3, TERM = 15 } do
+          assert.equal(128 + number, select(2, signalled(signal, "echo ready; exec sleep 98")), signal)
+        end
+      end)
+
+      it("signals that the payload handles as it likes", function()
+        for _, signal in ipairs { "HUP", "INT", "QUIT", "TERM", "CONT", "WINCH" } do
+          local payload = ("trap 'echo got; exit 7' %s; echo ready; while :; do sleep 0.05; done"):format(signal)
+          assert.same({ "got", 7 }, { signalled(signal, payload) }, signal)
+        end
+        assert.same({ "survived", 0 }, { signalled("TERM", "trap '' TERM; echo ready; sleep 0.5; echo survived") })
+      end)
+
+      it("the signals of keys to all of the payload's process group, as a terminal does", function()
+        local payload = "trap 'echo got; exit 7' %s; echo ready; sleep 98; echo slept"
+        for _, signal in ipairs { "INT", "QUIT" } do
+          assert.same({ "got", 7 }, { signalled(signal, payload:format(signal)) }, signal)
+        end
+      end)
+
+      it("no signal that nslua was told to ignore", function()
+        local payload = "trap 'echo got; exit 7' HUP; echo ready; sleep 0.5; echo slept"
+        assert.same({ "slept", 0 }, { signalled("HUP", payload, "env --ignore-signal=HUP") })
+      end)
+    end)
+
     it("ends with 124 when the time is up", function()
       local _, errors, status = apart("run " .. script "return sandbox { limits = { time = 0.2 } }" .. " -- sleep 30")
       assert.equal(124, status)

@@ -7,7 +7,7 @@ local watch = require "watch"
 -- What the reaper does when the payload has begun: a failure is told, and ends the payload again.
 local AFTER_START <const> = {
   sendto = true, close_range = true, capset = true, signalfd4 = true, dup3 = true, prctl = true, ppoll = true, wait4 = true,
-  pread64 = true, recvfrom = true, munmap = true,
+  pread64 = true, recvfrom = true, recvmsg = true, munmap = true,
 }
 
 local HARMLESS <const> = {

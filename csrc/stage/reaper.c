@@ -111,13 +111,19 @@ static int reap_ended(const struct watch *watch) {
   return 1;
 }
 
+/* Without a session of its own the payload leads no group. */
+static void pass_on(long payload, const struct command *command) {
+  long r = -ESRCH;
+  if (command->kind == COMMAND_KILL_GROUP) r = SYSCALL(kill, -payload, command->signal);
+  if (command->kind != COMMAND_GO && r == -ESRCH) SYSCALL(kill, payload, command->signal);
+}
+
 /* One message of the maker; false at its end. */
 static int obey(const struct watch *watch) {
   struct command command;
   long n = SYSCALL(recvfrom, CONTROL, &command, sizeof command, MSG_DONTWAIT_, 0, 0);
   if (n == -EAGAIN || n == -EINTR) return 1;
-  if (n == sizeof command && command.kind == COMMAND_KILL)
-    SYSCALL(kill, watch->payload, command.signal);
+  if (n == sizeof command) pass_on(watch->payload, &command);
   return n > 0;
 }
 

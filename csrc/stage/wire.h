@@ -54,7 +54,13 @@ struct operation {
   struct wire_argument argument[];
 };
 
-enum record_kind { RECORD_FAILED = 1, RECORD_STARTED, RECORD_RECORDED, RECORD_ENDED };
+enum record_kind {
+  RECORD_FAILED = 1,
+  RECORD_STARTED,
+  RECORD_RECORDED,
+  RECORD_ENDED,
+  RECORD_TERMINAL
+};
 
 enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8, MAX_RECORDED = 64 };
 
@@ -87,8 +93,8 @@ struct recorded {
   } calls[MAX_RECORDED];
 };
 
-/* One message on the control socket, in the order: FAILED, or STARTED, RECORDED (none, or as many as it
-   takes) and ENDED. */
+/* One message on the control socket, in the order: TERMINAL, with an fd, where one is made; then FAILED, or STARTED,
+   RECORDED (none, or as many as it takes) and ENDED. */
 struct record {
   uint32_t kind;
   int32_t status;     /* FAILED: errno. RECORDED: whether there may be more. ENDED: wait status. */
@@ -101,8 +107,9 @@ struct record {
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, then signals for the payload. */
-enum command_kind { COMMAND_GO = 1, COMMAND_KILL };
+/* A message to the stage: GO once its ids are mapped, and once we have the terminal; then signals for the payload, or
+   for its process group. */
+enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP };
 
 struct command {
   uint32_t kind;

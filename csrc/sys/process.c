@@ -28,6 +28,7 @@ struct stage_handle {
   int control;
   int detached; /* goes on without its maker */
   int own_pids; /* its end is the end of everything in it */
+  int terminal; /* its next message is the payload's terminal */
   int started;
   int reaped;
 };
@@ -131,26 +132,60 @@ static int push_record(lua_State *L, const struct record *record) {
 static int in_turn(const struct stage_handle *stage, const struct record *record, ssize_t n) {
   if (n != sizeof *record) return 0; /* MSG_TRUNC gives the real size */
   switch (record->kind) {
-  case RECORD_FAILED:
-  case RECORD_STARTED: return !stage->started;
+  case RECORD_TERMINAL: return stage->terminal;
+  case RECORD_STARTED: return !stage->started && !stage->terminal;
+  case RECORD_FAILED: return !stage->started;
   case RECORD_RECORDED:
   case RECORD_ENDED: return stage->started;
   default: return 0;
   }
 }
 
-/*** The next message: "failed" with { operation, errno, detail }; "started" with what the payload
- * holds; "recorded" with { counts, incomplete }, of what its filter would have stopped; "ended" with
- * its usage and code or signal; "closed" when there is nothing more to come;
- * "none" when nothing has come yet.
+/* The next record, and in *fd what came with it, or -1. Where none is awaited the kernel drops it. */
+static ssize_t receive_record(const struct stage_handle *stage, int flags, struct record *record,
+                              int *fd) {
+  struct iovec part = { record, sizeof *record };
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof *fd)];
+  } control;
+  struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+  if (stage->terminal) {
+    message.msg_control = &control;
+    message.msg_controllen = CMSG_SPACE(sizeof *fd);
+  }
+  ssize_t n = recvmsg(stage->control, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  int error = errno;
+  const struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+  *fd = -1;
+  if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof *fd))
+    memcpy(fd, CMSG_DATA(header), sizeof *fd);
+  *fd = above_stdio(*fd);
+  errno = error;
+  return n;
+}
+
+/* The terminal goes into a handle; without a free number for it there is none. */
+static int push_terminal(lua_State *L, struct stage_handle *stage, const int *fd) {
+  stage->terminal = 0;
+  lua_pushliteral(L, "terminal");
+  if (*fd < 0) lua_pushnil(L);
+  else lua_pushvalue(L, -2);
+  return 2;
+}
+
+/*** The next message: "terminal" with the master of the payload's, or nil when there was no number for that fd;
+ * "failed" with { operation, errno, detail }; "started" with what the payload holds; "recorded" with { counts,
+ * incomplete }, of what its filter would have stopped; "ended" with its usage and code or signal; "closed" when there is nothing more to come; "none" when nothing has come yet.
  * @function stage:receive @tparam[opt=false] boolean block wait for it */
 static int stage_receive(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   struct record record;
   ssize_t n = -1;
+  int none = -1, *fd = stage->terminal ? push_fd(L) : &none;
   if (stage->control >= 0)
-    n = recv(stage->control, &record, sizeof record,
-             (lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT) | MSG_TRUNC);
+    n = receive_record(stage, lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT, &record, fd);
   if (n < 0 && stage->control >= 0 && (errno == EAGAIN || errno == EINTR)) {
     lua_pushliteral(L, "none");
     return 1;
@@ -159,21 +194,35 @@ static int stage_receive(lua_State *L) {
     lua_pushliteral(L, "closed");
     return 1;
   }
+  if (record.kind == RECORD_TERMINAL) return push_terminal(L, stage, fd);
   if (record.kind == RECORD_STARTED) stage->started = 1;
   return push_record(L, &record);
 }
 
-/* -- signals and the end -- */
+/* -- commands and the end -- */
 
-/*** Sends a signal to the payload. @function stage:signal @tparam integer signal */
-static int stage_signal(lua_State *L) {
-  struct stage_handle *stage = check_stage(L);
-  struct command command = { .kind = COMMAND_KILL, .signal = (int32_t)luaL_checkinteger(L, 2) };
+static int send_command(lua_State *L, const struct stage_handle *stage, struct command command) {
   if (stage->control < 0) return push_failure(L, "kill", ESRCH);
   if (send(stage->control, &command, sizeof command, MSG_NOSIGNAL) < 0)
     return push_failure(L, "kill", errno == EPIPE ? ESRCH : errno);
   lua_pushboolean(L, 1);
   return 1;
+}
+
+/*** Lets a stage go on that waits after its message "terminal". @function stage:go */
+static int stage_go(lua_State *L) {
+  return send_command(L, check_stage(L), (struct command){ .kind = COMMAND_GO });
+}
+
+/*** Sends a signal to the payload. @function stage:signal @tparam integer signal
+ * @tparam[opt=false] boolean group to its whole process group */
+static int stage_signal(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  return send_command(L, stage,
+                      (struct command){
+                          .kind = lua_toboolean(L, 3) ? COMMAND_KILL_GROUP : COMMAND_KILL,
+                          .signal = (int32_t)luaL_checkinteger(L, 2),
+                      });
 }
 
 /* Whether the stage has ended within these milliseconds. */
@@ -313,7 +362,7 @@ static int *read_fds(lua_State *L, size_t count) {
  * @tparam table options operations and payload (bytes of plans, run in this order), registers (how
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
  *   (flags), userns (fd of a user namespace that is joined first), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
- *   plan must await them), detached, own_pids (its end ends all in it)
+ *   plan must await them), detached, own_pids (its end ends all in it), terminal (the plan has hand_over)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried
@@ -347,6 +396,7 @@ static int spawn(lua_State *L) {
   luaL_setmetatable(L, STAGE_TYPE);
   stage->detached = boolean_option(L, "detached");
   stage->own_pids = boolean_option(L, "own_pids");
+  stage->terminal = boolean_option(L, "terminal");
   int error = spawn_stage(&request);
   if (error) {
     lua_pushnil(L);
@@ -372,6 +422,8 @@ long stage_fork(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
 long stage_record(struct call *call) { return bad_in_parent(call); }
+long stage_hand_over(struct call *call) { return bad_in_parent(call); }
+long stage_restore_terminal(struct call *call) { return bad_in_parent(call); }
 
 /* Takes the fds that operations opened into handles: register → fd, in the table on the top. */
 static void collect_fds(lua_State *L, const struct machine *machine, const int *given,
@@ -426,9 +478,11 @@ static int execute(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "receive", stage_receive }, { "signal", stage_signal }, { "stop", stage_stop },
-  { "reap", stage_reap },       { "close", stage_close },   { "fileno", stage_fileno },
-  { "pidfd", stage_pidfd },     { "pid", stage_pid },       { NULL, NULL },
+  { "receive", stage_receive }, { "signal", stage_signal },
+  { "stop", stage_stop },       { "reap", stage_reap },
+  { "close", stage_close },     { "fileno", stage_fileno },
+  { "pidfd", stage_pidfd },     { "pid", stage_pid },
+  { "go", stage_go },           { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = { { "spawn", spawn }, { "execute", execute }, { NULL, NULL } };

@@ -12,6 +12,8 @@ __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
   open_plan(L);
   open_io(L);
   open_buffer(L);
+  open_terminal(L);
+  open_signals(L);
   open_system(L);
   open_process(L);
   open_clone(L);

@@ -52,6 +52,8 @@ void open_plan(lua_State *L);           /* plan.c: the primitives, recorded */
 void open_fd(lua_State *L);             /* fd.c */
 void open_io(lua_State *L);             /* io.c */
 void open_buffer(lua_State *L);         /* buffer.c */
+void open_terminal(lua_State *L);       /* terminal.c */
+void open_signals(lua_State *L);        /* signals.c */
 void open_system(lua_State *L);         /* system.c */
 void open_process(lua_State *L);        /* process.c */
 void open_clone(lua_State *L);          /* clone.c */

@@ -228,12 +228,13 @@ local function reserve_registers(plan)
   end
 end
 
-local function new_plan(recipe, new, identity)
+local function new_plan(recipe, new, identity, tty)
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
     nesting = recipe.nesting or seccomp.only_logs(recipe), hostname = new.uts and (recipe.hostname or "sandbox") or nil,
     explicit = {}, entries = {},
     detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
+    tty = tty,
   }
   plan.unshared = {}
   for kind in pairs(new) do
@@ -254,20 +255,23 @@ end
 -- @tparam table new the namespaces that are new, as a set
 -- @tparam table joined those that are joined
 -- @tparam ?string at where it was written
+-- @tparam ?boolean tty the payload gets a terminal of its own
 -- @return what a run needs; or nil and an error
-local function compile(recipe, new, joined, at)
+local function compile(recipe, new, joined, at, tty)
   local supported, too_old = check_kernel()
   if not supported then return nil, too_old end
   local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil)
   if not ok then return nil, identity end
   if not identity then return nil, Error.misuse { { at = at, message = problem } } end
 
-  local plan = new_plan(recipe, new, identity)
+  local plan = new_plan(recipe, new, identity, tty)
   reserve_registers(plan)
   local err
   ok, err = record_setup(plan, recipe, joined)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
+  local own_pty = plan.pty ~= nil
+  if tty and not own_pty then plan.pty = plan.first:register() end -- without a devpts of its own: one of the host's
   local capabilities = capability_mask(recipe.caps, identity)
   local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
   err = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
@@ -286,8 +290,8 @@ local function compile(recipe, new, joined, at)
   local filters = seccomp.filters(recipe, new, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
-    plan = plan, streams = plan.streams, operations = operations, drop = plan.drop:bytes(), sources = sources,
-    owners = plan.owners, registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
+    plan = plan, streams = plan.streams, pty = plan.pty, own_pty = own_pty, operations = operations,
+    drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
     proc_files = plan.proc_files, namespaces = joined.user and {} or plan.unshared, new = new, joined = joined,
     capabilities = keep, keep = capabilities, securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,

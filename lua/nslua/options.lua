@@ -43,6 +43,15 @@ local function passed(value)
   return nil, "a file or fd, or { directory, directory = true }"
 end
 
+local size = check.record { rows = check.integer(1, 0xffff), columns = check.integer(1, 0xffff) }
+
+local function terminal(value)
+  if value == true then return {} end
+  if value == false then return value end
+  local good = size(value)
+  return good, not good and "true, false, or a table of rows, columns" or nil
+end
+
 local OUTPUTS <const> = '"relay" "capture" "spool" "pipe" "null" "inherit", a function, a file'
 
 local OPTIONS <const> = {
@@ -89,10 +98,37 @@ local OPTIONS <const> = {
     doc = "When the time is over, the payload gets SIGTERM first, and this long to end by itself; `reason` is \"timeout\" all "
       .. "the same.",
   },
+  {
+    name = "tty", type = terminal, default = "false", values = "true, { rows =, columns = }, false",
+    doc = "A terminal of the payload's own, of the sandbox's devpts: ours is raw while `process:wait` waits, what is typed goes "
+      .. "there and what it shows to our stdout. `process:resize` sets its size. stdin may then be \"null\" or text, stdout "
+      .. "\"capture\"; with \"pipe\" for both, `process.terminal` is to be read and written. A stderr that is said is apart.",
+  },
 }
 
 local TYPES <const>, NAMES <const> = {}, {}
 for i, option in ipairs(OPTIONS) do TYPES[option.name], NAMES[i] = option.type, option.name end
+
+--- With a terminal for the payload, stdin and stdout say what we do with the other side of it.
+local WITH_TERMINAL <const> = {
+  stdin = { value = function(value) return type(value) ~= "userdata" and type(value) ~= "function" and value ~= "inherit" end,
+    expected = "\"pipe\", \"null\", or any other string (or { data = string }) as content" },
+  stdout = { value = function(value) return value == "relay" or value == "capture" or value == "pipe" end,
+    expected = "\"relay\", \"capture\" or \"pipe\"" },
+}
+
+local function check_terminal(options)
+  if not options.tty then return end
+  if (options.stdin == "pipe") ~= (options.stdout == "pipe") then
+    error("with tty, stdin and stdout are both \"pipe\", or none is: process.terminal is both", 4)
+  end
+  for name, accepts in pairs(WITH_TERMINAL) do
+    local value = options[name]
+    if value ~= nil and not accepts.value(value) then
+      error(("with tty, %s must be %s (got %s)"):format(name, accepts.expected, check.describe(value)), 4)
+    end
+  end
+end
 
 local M = { list = OPTIONS }
 
@@ -119,6 +155,7 @@ function M.read(given, command)
       options[key] = good
     end
   end
+  check_terminal(options)
   if #argv == 0 then argv = command end
   if not argv or #argv == 0 then error("no command: neither the call nor the recipe names one", 3) end
   return options, argv

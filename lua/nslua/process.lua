@@ -7,13 +7,10 @@ local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
 local Result = require "nslua.result"
+local signals = require "nslua.signals"
 
-local ECHILD <const>, ETIMEDOUT <const> = 10, 110
-local SIGNALS <const> = {
-  HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11,
-  USR2 = 12, PIPE = 13, ALRM = 14, TERM = 15, CHLD = 17, CONT = 18, STOP = 19, TSTP = 20, TTIN = 21, TTOU = 22,
-  WINCH = 28, SYS = 31,
-}
+local ESRCH <const>, ECHILD <const>, ETIMEDOUT <const> = 3, 10, 110
+
 -- -- the handle --
 
 local Process = { __name = "nslua.process" }
@@ -62,17 +59,33 @@ function Process:timeout()
 end
 
 --- Sends a signal to the payload: a number, or a name as "TERM".
+-- @param[opt="TERM"] signal
+-- @tparam[opt=false] boolean group to its whole process group, as a terminal does for a key
 -- @treturn[1] true
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function Process:kill(signal)
-  local number = signal == nil and SIGNALS.TERM or math.type(signal) == "integer" and signal
-    or SIGNALS[tostring(signal):gsub("^SIG", "")]
+function Process:kill(signal, group)
+  local number = signal == nil and signals.TERM or math.type(signal) == "integer" and signal
+    or signals[tostring(signal):gsub("^SIG", "")]
   if not number or number < 0 or number > 64 then error("kill: no signal " .. tostring(signal), 2) end
-  if self.result then return nil, Error.new { step = "kill", errno = 3 } end
-  local ok, _, errno = self.stage:signal(number)
+  if self.result then return nil, Error.new { step = "kill", errno = ESRCH } end
+  local ok, _, errno = self.stage:signal(number, group)
   if not ok then return nil, Error.new { step = "kill", errno = errno } end
   return true
+end
+
+--- Says how large the payload's terminal is (tty = true); it learns it by SIGWINCH.
+-- @tparam integer rows
+-- @tparam integer columns
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Process:resize(rows, columns)
+  for _, value in ipairs { rows, columns } do
+    if math.type(value) ~= "integer" or value < 1 or value > 0xffff then error("resize: rows and columns expected", 2) end
+  end
+  if self.result or not self.terminal then return nil, Error.new { step = "resize", reason = "it has no terminal" } end
+  return self.terminal:resize(rows, columns)
 end
 
 --- Ends the whole sandbox, whatever it does.
@@ -93,7 +106,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
-  local signal = ended.signal or not ended.code and SIGNALS.KILL or nil
+  local signal = ended.signal or not ended.code and signals.KILL or nil
   local status = self.stage:reap()
   local was_killed = not status or status & 0x7f ~= 0
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
@@ -101,6 +114,7 @@ local function finish(self, ended)
   end
   local drained, err = self.streams:drain(self.reason == "timeout")
   if not drained then return nil, err end
+  if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
@@ -125,18 +139,19 @@ local function note_recorded(recorded, part)
   return true
 end
 
---- One look at everything that can happen, waiting at most `seconds` for it. nil and an error when even
---- that is impossible, or what the payload writes cannot be kept.
-local function step(self, seconds)
-  local message, out, err, input = sys.poll(seconds, polled(self))
-  if message == nil then return nil, Error.new { step = "poll", errno = err } end
+--- One look at everything that can happen, waiting at most `seconds` for it; and whether it was on the fd of the
+--- caller's. nil and an error when even that is impossible, or what the payload writes cannot be kept.
+local function step(self, seconds, fd)
+  local message, also, out, err, input = sys.poll(seconds, self.stage:fileno(), "r", fd or false, "r", self.streams:polled())
+  if message == nil then return nil, Error.new { step = "poll", errno = out } end
   local moved, problem = self.streams:move(out, err, input)
   if not moved then return nil, problem end
   if self.result or self.closed then return true end -- a function of the user's may wait and close, too
   if self.poller then self.poller:watch(polled(self)) end
-  if not message then return true end
+  if self.terminal then self.terminal:follow() end
+  if not message then return true, also end
   local kind, record = self.stage:receive()
-  if kind == "none" then return true end
+  if kind == "none" then return true, also end
   if kind == "recorded" then return note_recorded(self.recorded, record) end
   return finish(self, kind == "ended" and record or {})
 end
@@ -150,26 +165,31 @@ local function expire(self)
   else self:stop() end
 end
 
---- Waits for the end, moving the streams meanwhile.
+--- Waits for the end, moving the streams meanwhile. With a terminal of the payload's, ours is in raw mode as long.
 -- @tparam[opt] number seconds at most
+-- @param[opt] fd of the caller's, whose becoming readable ends the wait, too
 -- @treturn[1] result
 -- @treturn[2] nil after the time
 -- @treturn[2] nslua.error ETIMEDOUT
+-- @treturn[3] false when there is something to read on `fd`
 -- @raise what a function raises that is stdin, stdout or stderr; the sandbox has ended then
-function Process:wait(seconds)
+function Process:wait(seconds, fd)
   local until_time = seconds and sys.clock() + seconds
+  if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
+  local raw <close> = self.terminal and not self.result and self.terminal:enter() or nil -- luacheck: ignore raw
   while not self.result do
     if self.closed then return nil, Error.new { step = "wait", errno = ECHILD } end
     local now = (until_time or self.deadline) and sys.clock()
     if self.deadline and now >= self.deadline then expire(self) end
     local left = until_time and until_time - now
     if self.deadline and (not left or self.deadline - now < left) then left = self.deadline - now end
-    local unbroken, ok, err = pcall(step, self, left and math.max(left, 0))
+    local unbroken, ok, err = pcall(step, self, left and math.max(left, 0), fd)
     if not (unbroken and ok) then
       self:close()
       if not unbroken then error(ok, 0) end
       return nil, err
     end
+    if err and not self.result then return false end
     if until_time and not self.result and sys.clock() >= until_time then
       return nil, Error.new { step = "wait", errno = ETIMEDOUT }
     end
@@ -183,6 +203,7 @@ function Process:close()
   self.stage:close()
   if self.poller then self.poller:close() end
   self.streams:close()
+  if self.terminal then self.terminal:close() end
 end
 Process.__close = Process.close
 Process.__gc = Process.close
@@ -208,21 +229,31 @@ end
 -- @treturn[2] nslua.error
 function M.spawn(ready, options, argv)
   local started_at = sys.clock()
-  local opened, err = streams.open(options, ready.identity)
-  if not opened then return nil, err end
+  local terminal, opened, err
+  if options.tty then
+    terminal, err = require("nslua.terminal").new(options)
+    if not terminal then return nil, err end
+  end
+  opened, err = streams.open(options, ready.identity, terminal)
+  if not opened then
+    if terminal then terminal:close() end
+    return nil, err
+  end
   io.stdout:flush()
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local deadline = limit and started_at + limit or nil
   local stage, enforced = start.start(ready, options, argv,
-    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline)
+    { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline, terminal)
   opened:handed_over()
+  if terminal then terminal:handed_over() end
   if not stage then
     opened:close()
+    if terminal then terminal:close() end
     return nil, enforced
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline, grace = options.grace,
+    deadline = deadline, grace = options.grace, terminal = terminal,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)

@@ -11,7 +11,7 @@ local schema = require "nslua.schema"
 
 local unset = setmetatable({}, { __name = "nslua.unset", __tostring = function() return "unset" end })
 
---- What is behind a box: { name=, at=, recipe=, new=, joined=, compiled= }. Weak: it goes with the box.
+--- What is behind a box: { name=, at=, recipe=, new=, joined=, compiled=, with_tty= }. Weak: it goes with the box.
 local state = setmetatable({}, { __mode = "k" })
 
 local Box = { __name = "nslua.sandbox" }
@@ -160,20 +160,22 @@ local function make(name, base, fields, at)
   return box
 end
 
---- What a run needs, compiled once.
-local function compiled(box)
-  local own = state[box]
-  if not own then error("not a sandbox: call its methods with ':'", 3) end
-  if not own.compiled then
-    local result, err = compile.compile(own.recipe, own.new, own.joined, own.at)
+local function state_of(box, level) return state[box] or error("not a sandbox: call its methods with ':'", level) end
+
+--- What a run needs, compiled once: with a terminal of the payload's own, or without.
+local function compiled(box, tty)
+  local own = state_of(box, 4)
+  local variety = tty and "with_tty" or "compiled"
+  if not own[variety] then
+    local result, err = compile.compile(own.recipe, own.new, own.joined, own.at, tty)
     if not result then
       if err.problems then error(err, 0) end
       return nil, err
     end
     if result.refusal then return result end -- the world may be another one the next time
-    own.compiled = result
+    own[variety] = result
   end
-  return own.compiled
+  return own[variety]
 end
 
 --- A derived sandbox: scalars replace, maps merge by key, `fs` appends (an entry for the same target
@@ -193,9 +195,9 @@ end
 -- @treturn[2] nslua.error
 -- @raise for a wrong option
 function Box:spawn(options)
-  local ready, err = compiled(self)
+  local checked, argv = options_of.read(options or {}, state_of(self, 3).recipe.command)
+  local ready, err = compiled(self, checked.tty and true)
   if not ready then return nil, err end
-  local checked, argv = options_of.read(options or {}, ready.recipe.command)
   local process
   process, err = processes.spawn(ready, checked, argv)
   return process, err
@@ -208,9 +210,9 @@ end
 -- @treturn[2] nslua.error
 -- @raise for a wrong option
 function Box:run(options)
-  local ready, err = compiled(self)
+  local checked, argv = options_of.read(options or {}, state_of(self, 3).recipe.command)
+  local ready, err = compiled(self, checked.tty and true)
   if not ready then return nil, err end
-  local checked, argv = options_of.read(options or {}, ready.recipe.command)
   local process
   process, err = processes.spawn(ready, checked, argv)
   if not process then return nil, err end

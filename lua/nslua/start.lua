@@ -84,14 +84,14 @@ end
 
 --- The last operations, in the payload's process.
 -- @treturn table bytes, and the owners of their notes
-local function record_payload(ready, options, argv, cwd)
+local function record_payload(ready, options, argv, cwd, terminal)
   local recipe = ready.recipe
   local env, path = environment(ready.env, options.env)
   local first = #ready.owners
   local owners = setmetatable({
     [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
     [first + 4] = "scheduling", [first + 5] = "seccomp", [first + 6] = "recorder of seccomp",
-    [first + 7] = "fds",
+    [first + 7] = "fds", [first + 8] = "terminal",
   }, { __index = ready.owners })
   local section = sys.plan(ready.registers)
   local passed = passed_of(section, options.fds)
@@ -100,7 +100,12 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 4)
   scheduling.record(section, recipe.scheduling)
   section:note(first + 1)
-  if recipe.session ~= false then section:setsid() end
+  if terminal or recipe.session ~= false then section:setsid() end
+  if terminal then
+    section:note(first + 8)
+    terminal:record(section, ready.pty)
+    section:note(first + 1)
+  end
   if ready.guard then section:landlock_restrict(ready.guard) end
   local filters = ready.filters
   if filters and recipe.no_new_privs == false then -- then they take a capability that is about to go
@@ -118,7 +123,9 @@ local function record_payload(ready, options, argv, cwd)
   section:note(first + 2)
   if cwd then section:chdir(cwd) end
   section:note(first + 1)
-  for i, register in ipairs(ready.streams) do section:dup(register, i - 1) end
+  for i, register in ipairs(ready.streams) do
+    section:dup(terminal and (i < 3 or not options.stderr or options.stderr == "stdout") and ready.pty or register, i - 1)
+  end
   section:close_range(3, LAST_FD, "cloexec")
   for _, one in ipairs(passed) do section:dup(one.register, one.number) end
   local held = record_limits(section, ready, passed)
@@ -133,9 +140,9 @@ local function record_payload(ready, options, argv, cwd)
 end
 
 --- The same, kept for the next run of the same words in the same directory.
-local function payload_of(ready, options, argv)
+local function payload_of(ready, options, argv, terminal)
   local cwd = options.cwd or ready.cwd
-  if options.env or options.fds then return record_payload(ready, options, argv, cwd) end
+  if options.env or options.fds or terminal then return record_payload(ready, options, argv, cwd, terminal) end
   local words = table.concat(argv, "\0") .. "\0" .. tostring(cwd)
   if ready.last_words ~= words then
     ready.last_words, ready.last_payload = words, record_payload(ready, options, argv, cwd)
@@ -243,12 +250,13 @@ end
 
 -- -- the start --
 
-local function spawn_stage(ready, payload, fds, userns)
+local function spawn_stage(ready, payload, fds, userns, terminal)
   local stage, step, errno = sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
     namespaces = ready.namespaces, userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
+    terminal = terminal ~= nil and ready.own_pty,
   }
   if not stage then return nil, failure.of_spawn(step, errno) end
   return stage
@@ -270,9 +278,15 @@ local function first_message(stage, deadline)
   end
 end
 
---- Set-up has failed, or the payload has started.
-local function await_start(ready, stage, payload, deadline)
+--- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it.
+local function await_start(ready, stage, payload, deadline, terminal)
   local kind, record = first_message(stage, deadline)
+  if kind == "terminal" then
+    local ok, err = terminal:connect(record)
+    if not ok then return nil, err end
+    stage:go()
+    kind, record = first_message(stage, deadline)
+  end
   if kind == "started" then
     local ok, err = check_held(ready, record)
     return ok and record, err
@@ -297,7 +311,7 @@ end
 --- The terminal among the streams that a payload gets.
 local function terminal_of(stdio)
   for i = 1, 3 do
-    if sys.isatty(stdio[i]) then return stdio[i] end
+    if stdio[i] and sys.isatty(stdio[i]) then return stdio[i] end
   end
 end
 
@@ -309,21 +323,27 @@ local M = {}
 -- @tparam table argv
 -- @tparam table stdio the three fds that it gets
 -- @tparam[opt] number deadline of the monotonic clock
+-- @tparam[opt] nslua.terminal terminal that the payload is to have
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.start(ready, options, argv, stdio, deadline)
+function M.start(ready, options, argv, stdio, deadline, terminal)
   if ready.refusal then return nil, ready.refusal end
-  local payload = payload_of(ready, options, argv)
+  local payload = payload_of(ready, options, argv, terminal)
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end
   for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
-  local terminal = ready.plan.terminal
-  if terminal then fds[terminal:number()] = terminal_of(stdio) end
+  local given = ready.plan.terminal
+  if given then fds[given:number()] = terminal_of(stdio) end
   local ok, err = pass(payload, fds)
   if ok then ok, err = prepare_idmaps(ready, fds) end
   if not ok then return nil, err end
+  if terminal and not ready.own_pty then
+    ok, err = terminal:open(ready.identity)
+    if not ok then return nil, err end
+    fds[ready.pty:number()] = terminal.slave
+  end
   local userns
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
@@ -331,11 +351,11 @@ function M.start(ready, options, argv, stdio, deadline)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage
-  stage, err = spawn_stage(ready, payload, fds, userns or nil)
+  stage, err = spawn_stage(ready, payload, fds, userns or nil, terminal)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
-  held, err = await_start(ready, stage, payload, deadline)
+  held, err = await_start(ready, stage, payload, deadline, terminal)
   if not held then
     stage:close()
     return nil, err

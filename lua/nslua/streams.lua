@@ -5,7 +5,7 @@ local descriptor = require "nslua.descriptor"
 local spool = require "nslua.spool"
 local sys = require "nslua.sys"
 
-local EINTR <const>, EAGAIN <const> = 4, 11
+local EINTR <const>, EIO <const>, EAGAIN <const> = 4, 5, 11
 local PIPE_BUF <const> = 4096
 local CHUNK <const> = 64 << 10    -- as much as a new pipe holds
 local LARGE_PIPE <const> = 1 << 20
@@ -154,6 +154,7 @@ TAKES.spool = TAKES.capture
 --- Moves what has come; a read of a non-blocking pipe. Returns as move.
 function Stream:take()
   local n, _, errno = TAKES[self.kind](self)
+  if errno == EIO and self.is_terminal then n = 0 end -- nobody has its other side any more
   if not n then
     if errno == EAGAIN or errno == EINTR then return false end
     self:close()
@@ -225,16 +226,22 @@ end
 --- Opens the streams of a run.
 -- @tparam table options stdin, stdout, stderr, capture_limit
 -- @tparam nslua.identity identity of the payload
+-- @tparam[opt] nslua.terminal terminal that the payload gets in their place, but for a stderr that is said
 -- @treturn[1] streams stdin, stdout, stderr
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.open(options, identity)
+function M.open(options, identity, terminal)
   local self = setmetatable({}, Streams)
   local owned, err
-  self.stdin, err = input(options.stdin)
-  if self.stdin then self.stdout, err = output(options.stdout or "relay", 1, options.capture_limit) end
+  if terminal then
+    self.stdin, self.stdout, err = terminal:streams({ new = new, once = once }, options)
+  else
+    self.stdin, err = input(options.stdin)
+    if self.stdin then self.stdout, err = output(options.stdout or "relay", 1, options.capture_limit) end
+  end
   if self.stdout then
-    if options.stderr == "stdout" then self.stderr = new { kind = "stdout", theirs = self.stdout.theirs }
+    if terminal and (not options.stderr or options.stderr == "stdout") then self.stderr = new { kind = "terminal" }
+    elseif options.stderr == "stdout" then self.stderr = new { kind = "stdout", theirs = self.stdout.theirs }
     else self.stderr, err = output(options.stderr or "relay", 2, options.capture_limit) end
   end
   if self.stderr then owned, err = give(self, identity) end

@@ -6,9 +6,10 @@ local COMMANDS <const> = { run = true, explain = true, check = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
-       nslua run [--stats] [RECIPE] [-- COMMAND…]
+       nslua run [options] [RECIPE] [-- COMMAND…]
                                            run a command in a recipe's sandbox, or in the default one;
-                                           --stats: say at the end what it used
+                                           --stats: say at the end what it used;
+                                           --tty, --no-tty: with a terminal of its own, or without
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything
 options:

@@ -1,7 +1,11 @@
 --- nslua run: a command in a sandbox, with our own streams and an exit status that says it all.
+local signals = require "nslua.signals"
 local sys = require "nslua.sys"
 
-local FLAGS <const> = { ["--stats"] = "stats" }
+local FLAGS <const> = {
+  ["--stats"] = { name = "stats", value = true }, ["--tty"] = { name = "tty", value = true },
+  ["--no-tty"] = { name = "tty", value = false },
+}
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
 
 local function status_of(result)
@@ -27,29 +31,66 @@ local function words_of(refused)
   return #words > 0 and table.concat(words, ", ") or "nothing"
 end
 
+-- -- signals --
+
+--- What is passed on to the payload, and whether to its whole process group, as the terminal that the key was typed on
+--- would do.
+local PASSED <const> = { HUP = false, INT = true, QUIT = true, TERM = false, CONT = false, WINCH = false }
+
+--- An fd to read the signals from that come to us instead of the payload; not those that we were told to ignore.
+local function open_signals()
+  local numbers, to_group = {}, {}
+  for name, group in pairs(PASSED) do
+    local number = signals[name]
+    if not sys.is_ignored(number) then numbers[#numbers + 1] = number end
+    to_group[number] = group
+  end
+  local fd, message = sys.signalfd(numbers)
+  return fd or error(message, 0), to_group
+end
+
+--- Waits for the end. After each signal the wait begins anew, and our terminal is raw again, whatever was done to it
+--- while we were stopped.
+local function wait(process)
+  local fd, to_group = open_signals()
+  while true do
+    local result, err = process:wait(nil, fd)
+    if result ~= false then return result, err end
+    for number in sys.read_signal, fd do process:kill(number, to_group[number]) end
+  end
+end
+
+-- -- the run --
+
+--- On a terminal the payload gets one of its own, as a shell needs; of ours it gets nothing but, where its output goes
+--- elsewhere, stdin.
+local function streams(tty)
+  if tty == nil then tty = sys.isatty(0) and sys.isatty(1) end
+  if not tty then return { stdin = "inherit", stdout = "relay", stderr = "relay" } end
+  return { tty = true, stderr = not sys.isatty(2) and "relay" or nil }
+end
+
 local M = {}
 
---- Runs argv (or the recipe's command) in a box. On a terminal the payload gets it, as a shell needs;
--- it has a session of its own, so it cannot push input into it. Otherwise its output is relayed.
--- @tparam table box
+--- Runs argv (or the recipe's command) in a box.
+-- @tparam sandbox box
 -- @tparam table argv
--- @tparam[opt] table flags stats: what it used goes to stderr at the end
+-- @tparam[opt] table flags stats: what it used goes to stderr at the end; tty: whether the payload gets a terminal, by
+--   default when our stdin and stdout are one
 -- @treturn integer the exit status
 function M.in_box(box, argv, flags)
-  local options = table.move(argv, 1, #argv, 1, {})
-  local output = sys.isatty(0) and "inherit" or "relay"
-  options.stdin, options.stdout, options.stderr = "inherit", output, output
-  local process <close>, err = start(box, options)
+  flags = flags or {}
+  local process <close>, err = start(box, table.move(argv, 1, #argv, 1, streams(flags.tty)))
   collectgarbage "restart"
   local result
-  if process then result, err = process:wait() end
+  if process then result, err = wait(process) end
   if not result then
     io.stderr:write("nslua: ", tostring(err), "\n")
     return status_of_error(err)
   end
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
   if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
-  if flags and flags.stats then io.stderr:write(require "nslua.cli.stats"(result.usage)) end
+  if flags.stats then io.stderr:write(require "nslua.cli.stats"(result.usage)) end
   return status_of(result)
 end
 
@@ -66,7 +107,7 @@ return setmetatable(M, {
     local flags = {}
     while before[1] and before[1]:sub(1, 1) == "-" do
       local flag = FLAGS[before[1]] or usage_error("run: unrecognized option '" .. before[1] .. "'")
-      flags[flag] = true
+      flags[flag.name] = flag.value
       table.remove(before, 1)
     end
     if #before > 1 then usage_error("run: one recipe, then -- and the command") end

@@ -115,12 +115,30 @@ local function make_directory(e, plan)
   plan:seal(mount)
 end
 
---- The terminal that a run gives its payload, as its console; nothing where it gives none.
-local function record_console(e, plan)
+--- A new terminal of this devpts, whose master goes to the maker: the payload never has it.
+-- @return a register of the slave
+local function record_terminal(plan, pts)
+  local tree = plan.tree
+  local master = tree:open(pts, "ptmx", { "read_write", "nonblock", "noctty" })
+  local slave = tree:pty_slave(master)
+  tree:hand_over(master)
+  tree:close(master)
+  return slave
+end
+
+--- The terminal that a run hands to its payload, as our own mounts have it; nothing where it hands none.
+local function record_given(plan)
   plan.terminal = plan.terminal or plan.first:register()
-  local console = plan.sources:tolerate("ESTALE", "ENXIO"):reopen(plan.terminal)
-  local clone = plan.sources:open_tree(console, nil, "clone")
-  plan.sources:mount_setattr(clone, nil, { "nosuid", "noexec" }, nil, "private")
+  return plan.sources:tolerate("ESTALE", "ENXIO"):reopen(plan.terminal)
+end
+
+--- The payload's terminal is its console.
+local function record_console(e, plan, pts)
+  if plan.tty then plan.pty = plan.pty or record_terminal(plan, pts) end
+  local console, section = plan.pty, plan.tree
+  if not console then console, section = record_given(plan), plan.sources end
+  local clone = section:open_tree(console, nil, "clone")
+  section:mount_setattr(clone, nil, { "nosuid", "noexec" }, nil, "private")
   plan:place(clone, e.target .. "/console")
 end
 
@@ -137,10 +155,10 @@ rows.dev = {
     for _, link in ipairs(DEV_LINKS) do
       plan:add(verb.inner("symlink", e.target .. "/" .. link[1], { link = link[2] }))
     end
-    record_console(e, plan)
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
     plan:place(pts, e.target .. "/pts")
+    record_console(e, plan, pts)
     plan:add(verb.inner_dir(e.target .. "/shm", TMPFS_MODE, { writable = true, exec = false }))
   end,
 }
