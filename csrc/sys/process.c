@@ -435,6 +435,12 @@ static void collect_fds(lua_State *L, const struct machine *machine, const int *
   }
 }
 
+/* Where they failed, nobody is to have what they had opened: the next step may want the numbers. */
+static void close_fds(const struct machine *machine, const int *given, size_t count) {
+  for (size_t i = REGISTER_FREE; i < count; i++)
+    if (machine->registers[i] >= 0 && given[i] < 0) close(machine->registers[i]);
+}
+
 /***
  * Runs operations here and now, for what only the caller may open and a child is to inherit.
  * @function execute
@@ -460,8 +466,8 @@ static int execute(lua_State *L) {
   lua_createtable(L, 0, (int)count);
   struct machine machine = { .next = copy, .end = copy + size, .registers = registers };
   long r = execute_operations(&machine);
-  collect_fds(L, &machine, given, (size_t)count);
   if (r >= 0) {
+    collect_fds(L, &machine, given, (size_t)count);
     lua_newtable(L);
     for (uint32_t i = 0; i < machine.skipped_count && i < MAX_SKIPPED; i++) {
       lua_pushinteger(L, machine.skipped[i]);
@@ -469,6 +475,7 @@ static int execute(lua_State *L) {
     }
     return 2;
   }
+  close_fds(&machine, given, (size_t)count);
   lua_pushnil(L);
   lua_createtable(L, 0, 3);
   set_integer(L, "operation", machine.index);
