@@ -291,9 +291,10 @@ local function compile(recipe, new, joined, at, tty)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, pty = plan.pty, own_pty = own_pty, operations = operations,
-    drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps,
-    proc_files = plan.proc_files, namespaces = joined.user and {} or plan.unshared, new = new, joined = joined,
-    capabilities = keep, keep = capabilities, securebits = identity.holds and LOCKED_SECUREBITS or {},
+    drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(),
+    passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
+    namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
+    securebits = identity.holds and LOCKED_SECUREBITS or {},
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
     landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,

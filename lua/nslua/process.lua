@@ -161,7 +161,7 @@ local function expire(self)
   self.reason = "timeout"
   local grace = self.grace
   self.grace, self.deadline = nil, nil
-  if grace and self.stage:signal(SIGNALS.TERM) then self.deadline = sys.clock() + grace
+  if grace and self.stage:signal(signals.TERM) then self.deadline = sys.clock() + grace
   else self:stop() end
 end
 
