@@ -132,10 +132,10 @@ local function count_calls(trace)
   return most
 end
 
---- The numbers of the calls to make fail: all, or the first, one in the middle and the last.
+--- The numbers of the calls to make fail: all, or the first and the last.
 local function chosen(count)
   if watch.full or count <= 2 then return 1, count, 1 end
-  return 1, count, math.max(1, (count - 1) // 2)
+  return 1, count, count - 1
 end
 
 describe("when one system call of the set-up fails", function()
