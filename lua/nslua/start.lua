@@ -1,154 +1,13 @@
---- From a compiled recipe to a started payload: what only the caller can prepare, the payload's own
--- operations, the stage, and the proof of what the payload holds.
+--- From a compiled recipe to a started payload: what only the caller can prepare, the stage, and the proof of what the
+-- payload holds.
 -- @module nslua.start
 local Error = require "nslua.error"
 local descriptor = require "nslua.descriptor"
 local failure = require "nslua.failure"
-local landlock = require "nslua.landlock"
-local limits = require "nslua.limits"
 local names = require "nslua.names"
-local scheduling = require "nslua.scheduling"
+local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
-
-local LAST_FD <const> = 0xffffffff
-local DEFAULT_UMASK <const> = 18
--- Of csrc/stage/wire.h: the first fd of the stage, which is its socket to us, and how many more it may need.
-local CONTROL_FD <const>, SPARE_FDS <const> = 64, 64
-
--- -- the payload's own operations --
-
---- "NAME=value" of the recipe's environment and the run's; and the PATH in it.
-local function environment(env, more)
-  local list, path = {}, env.PATH
-  if more then
-    local merged = {}
-    for name, value in pairs(env) do merged[name] = value end
-    for _, name in ipairs(more.inherit or {}) do merged[name] = os.getenv(name) end
-    for name, value in pairs(more) do
-      if name ~= "inherit" then merged[name] = value or nil end
-    end
-    env, path = merged, merged.PATH
-  end
-  for name, value in pairs(env) do list[#list + 1] = name .. "=" .. value end
-  table.sort(list)
-  return list, path
-end
-
---- What a run passes besides the streams, in the order of the numbers: { number=, register=, fd=, directory= }.
-local function passed_of(section, fds)
-  local passed = {}
-  for number, item in pairs(fds or {}) do
-    passed[#passed + 1] = { number = number, register = section:register(), fd = item.fd, directory = item.directory }
-  end
-  table.sort(passed, function(a, b) return a.number < b.number end)
-  return passed
-end
-
---- The set-up's operations, with what Landlock is to allow of the descriptors that are passed before it restricts.
-local function operations_of(ready, section, passed)
-  if #passed == 0 or not ready.ruleset then return ready.operations end
-  local rules = section:section()
-  for _, one in ipairs(passed) do
-    landlock.record_passed(rules, ready.ruleset, ready.landlock.rights, one.register, one.directory)
-  end
-  return ready.operations:sub(1, -#ready.drop - 1) .. rules:bytes() .. ready.drop
-end
-
---- Closes everything from 3 on, but for what is passed and the way to report.
-local function record_closing(section, passed)
-  local first = 3
-  local function keep(number)
-    if number > first then section:close_range(first, number - 1) end
-    first = number + 1
-  end
-  for _, one in ipairs(passed) do keep(one.number) end
-  keep(CONTROL_FD)
-  section:close_range(first, LAST_FD)
-end
-
---- The payload's limits, and the one that was raised for its set-up. Few open files may be allowed from here on:
--- then what the exec would close goes now, but for the way to report.
--- @treturn table the limits that hold, and by what
-local function record_limits(section, ready, passed)
-  local wanted = ready.recipe.limits
-  local soft, hard = sys.getrlimit "nofile"
-  local raised = soft >= 0 and CONTROL_FD + section:registers() + SPARE_FDS > soft
-  if raised or wanted and wanted.nofile then record_closing(section, passed) end
-  if raised then section:setrlimit("nofile", soft, hard) end
-  local held = limits.of(wanted)
-  limits.record(section, held)
-  if wanted and wanted.time then held.time = { seconds = wanted.time, by = "timer" } end
-  return held
-end
-
---- The last operations, in the payload's process.
--- @treturn table bytes, and the owners of their notes
-local function record_payload(ready, options, argv, cwd, terminal)
-  local recipe = ready.recipe
-  local env, path = environment(ready.env, options.env)
-  local first = #ready.owners
-  local owners = setmetatable({
-    [first + 1] = "payload", [first + 2] = "cwd " .. tostring(cwd), [first + 3] = "command " .. argv[1],
-    [first + 4] = "scheduling", [first + 5] = "seccomp", [first + 6] = "recorder of seccomp",
-    [first + 7] = "fds", [first + 8] = "terminal",
-  }, { __index = ready.owners })
-  local section = sys.plan(ready.registers)
-  local passed = passed_of(section, options.fds)
-  section:note(first + 7)
-  local operations = operations_of(ready, section, passed)
-  section:note(first + 4)
-  scheduling.record(section, recipe.scheduling)
-  section:note(first + 1)
-  if terminal or recipe.session ~= false then section:setsid() end
-  if terminal then
-    section:note(first + 8)
-    terminal:record(section, ready.pty)
-    section:note(first + 1)
-  end
-  if ready.guard then section:landlock_restrict(ready.guard) end
-  local filters = ready.filters
-  if filters and recipe.no_new_privs == false then -- then they take a capability that is about to go
-    section:note(first + 5)
-    for _, filter in ipairs(filters) do section:seccomp(filter.program, filter.flags) end
-    section:note(first + 1)
-    filters = nil
-  end
-  ready.record_capabilities(section)
-  section:hold()
-  if filters and filters.mode then
-    section:note(first + 6)
-    section:record()
-  end
-  section:note(first + 2)
-  if cwd then section:chdir(cwd) end
-  section:note(first + 1)
-  for i, register in ipairs(ready.streams) do
-    section:dup(terminal and (i < 3 or not options.stderr or options.stderr == "stdout") and ready.pty or register, i - 1)
-  end
-  section:close_range(3, LAST_FD, "cloexec")
-  for _, one in ipairs(passed) do section:dup(one.register, one.number) end
-  local held = record_limits(section, ready, passed)
-  section:umask(recipe.umask or DEFAULT_UMASK)
-  section:unblock_signals()
-  section:note(first + 3)
-  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters))
-  return {
-    operations = operations, bytes = section:bytes(), owners = owners, limits = held, passed = passed,
-    registers = section:registers(),
-  }
-end
-
---- The same, kept for the next run of the same words in the same directory.
-local function payload_of(ready, options, argv, terminal)
-  local cwd = options.cwd or ready.cwd
-  if options.env or options.fds or terminal then return record_payload(ready, options, argv, cwd, terminal) end
-  local words = table.concat(argv, "\0") .. "\0" .. tostring(cwd)
-  if ready.last_words ~= words then
-    ready.last_words, ready.last_payload = words, record_payload(ready, options, argv, cwd)
-  end
-  return ready.last_payload
-end
 
 -- -- what only the caller can prepare --
 
@@ -330,7 +189,7 @@ local M = {}
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
   if ready.refusal then return nil, ready.refusal end
-  local payload = payload_of(ready, options, argv, terminal)
+  local payload = payloads.of(ready, options, argv, terminal)
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end
   for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
