@@ -39,6 +39,7 @@ local HARMLESS_LINES <const> = {
   ['openat%(AT_FDCWD, "/proc/thread%-self/status"'] = "then every disposition is reset, not only those that differ",
   ["openat%(AT_FDCWD, 0x%x+, O_RDONLY|O_CLOEXEC%)"] = "the same, of a stage that strace cannot look into",
   ["prlimit64%(0, RLIMIT_%u+, NULL, "] = "it cannot fail",
+  ["pidfd_send_signal%(%d+, 0, NULL, 0%)"] = "the answer that the stage has anyway, with Landlock in force",
   ["landlock_create_ruleset%(NULL, 0"] = "then there is no Landlock here, as `enforced` says",
   ["ioctl%(%d+, TCGETS"] = "then a stream counts as no terminal, and the payload has no console",
 }
