@@ -102,7 +102,8 @@ local box = assert(load("local sandbox, fs, directory = ... return " .. recipe))
 local output = assert(io.open(directory .. "/output", "w"))
 local status = assert(io.open "/proc/self/status")
 require "nslua.process" require "nslua.hints" require "nslua.streams" require "nslua.result" require "nslua.compile"
-require "nslua.filter" pcall(require, "nslua.start") pcall(require, "nslua.payload") pcall(require, "nslua.failure") pcall(require, "nslua.options")
+require "nslua.filter" pcall(require, "nslua.start") pcall(require, "nslua.payload") pcall(require, "nslua.failure")
+pcall(require, "nslua.options")
 os.execute(("exec strace -f -qq -o %s/trace %s -p %d >/dev/null 2>&1 &"):format(directory, injection, sys.getpid()))
 repeat
   status:seek "set"
