@@ -2,7 +2,6 @@
 -- @classmod nslua.process
 local Error = require "nslua.error"
 local names = require "nslua.names"
-local poller = require "nslua.poller"
 local start = require "nslua.start"
 local streams = require "nslua.streams"
 local sys = require "nslua.sys"
@@ -22,7 +21,7 @@ local function polled(self) return self.stage:fileno(), "r", self.streams:polled
 local function pollfd(self)
   if self.result or self.closed then return nil end
   if not self.poller then
-    self.poller = poller.new()
+    self.poller = require "nslua.poller".new()
     self.poller:watch(polled(self))
   end
   return self.poller:fileno()

@@ -2,7 +2,6 @@
 -- @module nslua.streams
 local Error = require "nslua.error"
 local descriptor = require "nslua.descriptor"
-local spool = require "nslua.spool"
 local sys = require "nslua.sys"
 
 local EINTR <const>, EIO <const>, EAGAIN <const> = 4, 5, 11
@@ -72,7 +71,7 @@ local function output(value, number, limit)
   if value == "inherit" then return given("inherit", number) end
   if value == "capture" then return kept("capture", sys.buffer(), limit) end
   if value == "spool" then
-    local store, err = spool.open()
+    local store, err = require "nslua.spool".open()
     if not store then return nil, err end
     return kept("spool", store, limit)
   end
