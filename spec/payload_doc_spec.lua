@@ -11,7 +11,7 @@ describe("doc/payload.md", function()
   it("names no field that is none", function()
     local fields = require "nslua.schema".by_name
     for name in probe.read "doc/payload.md":gmatch "`([%a_]+) = " do
-      local of_field = { best_effort = true, suid = true, groups = true }
+      local of_field = { best_effort = true, suid = true, groups = true, mode = true, programs = true }
       assert.truthy(fields[name] or of_field[name], name)
     end
   end)
