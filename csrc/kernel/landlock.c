@@ -65,10 +65,9 @@ long kernel_landlock_opened(struct call *call) {
   uint64_t rights = IOCTL_DEV;
   if ((flags & O_ACCMODE) != O_WRONLY) rights |= READ_FILE;
   if ((flags & O_ACCMODE) != O_RDONLY) rights |= WRITE_FILE | TRUNCATE;
+  /* Pipes and sockets are not in a tree: nothing keeps them from being opened. */
   long r = allow_file(ARG_FD(0), ARG_FD(1), rights & (uint64_t)ARG_INT(2));
-  return r == -EBADFD
-             ? 0
-             : r; /* pipes and sockets are not in a tree: nothing keeps them from being opened */
+  return r == -EBADFD ? 0 : r;
 }
 
 /** Allows a TCP port. @see landlock_add_rule(2) */

@@ -72,8 +72,7 @@ struct held {
   uint64_t effective, permitted, inheritable, bounding, ambient;
   uint32_t uid, gid, groups, securebits;
   uint32_t no_new_privs;
-  uint32_t namespaces
-      [NAMESPACE_KINDS]; /* inodes, in the order of the flag set "namespaces"; 0: unknown */
+  uint32_t namespaces[NAMESPACE_KINDS]; /* inodes, as the flag set is ordered; 0: unknown */
   uint32_t skipped_count;
   uint16_t skipped[MAX_SKIPPED]; /* operations that were skipped, by index */
 };

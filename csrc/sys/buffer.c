@@ -127,13 +127,10 @@ static const luaL_Reg methods[] = {
   { NULL, NULL },
 };
 
+static const luaL_Reg metamethods[] = { { "__gc", buffer_gc }, { NULL, NULL } };
+
 void open_buffer(lua_State *L) {
-  luaL_newmetatable(L, BUFFER_TYPE);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, buffer_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  new_type(L, BUFFER_TYPE, methods, metamethods);
   lua_pushcfunction(L, new_buffer);
   lua_setfield(L, -2, "buffer");
 }

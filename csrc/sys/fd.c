@@ -114,9 +114,5 @@ static int duplicate(lua_State *L) {
 void open_fd(lua_State *L) {
   lua_pushcfunction(L, duplicate);
   lua_setfield(L, -2, "duplicate");
-  luaL_newmetatable(L, FD_TYPE);
-  luaL_setfuncs(L, metamethods, 0);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  new_type(L, FD_TYPE, methods, metamethods);
 }

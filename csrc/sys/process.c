@@ -494,14 +494,13 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = { { "spawn", spawn }, { "execute", execute }, { NULL, NULL } };
 
+static const luaL_Reg metamethods[] = {
+  { "__gc", stage_close },
+  { "__close", stage_close },
+  { NULL, NULL },
+};
+
 void open_process(lua_State *L) {
-  luaL_newmetatable(L, STAGE_TYPE);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, stage_close);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, stage_close);
-  lua_setfield(L, -2, "__close");
-  lua_pop(L, 1);
+  new_type(L, STAGE_TYPE, methods, metamethods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -5,6 +5,16 @@
  */
 #include "sys.h"
 
+void new_type(lua_State *L, const char *name, const luaL_Reg *methods,
+              const luaL_Reg *metamethods) {
+  luaL_newmetatable(L, name);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
 __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
   lua_newtable(L);
   open_fd(L);

@@ -14,6 +14,11 @@ int push_failure(lua_State *L, const char *what, int error);
 /* Pushes a string with control bytes escaped, so that a hostile name cannot act on a terminal. */
 void push_escaped(lua_State *L, const char *s, size_t n);
 
+/* -- types (sys.c) -- */
+
+/* Makes the metatable of a userdata type: its methods, and its metamethods. */
+void new_type(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *metamethods);
+
 /* -- fds (fd.c) -- */
 
 #define FD_TYPE "nslua.fd"
