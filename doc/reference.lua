@@ -4,18 +4,12 @@
 local here = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
 local schema = require "nslua.schema"
 local fs = require "nslua.fs"
+local names = require "nslua.names"
 
 --- A table of the C sources, without comments.
 local function read(path)
   local file <close> = assert(io.open(here .. "../csrc/" .. path))
   return (file:read "a":gsub("/%*.-%*/", ""))
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function row(...) print("| " .. table.concat({ ... }, " | ") .. " |") end
@@ -85,7 +79,7 @@ local function print_verbs()
   print "In brackets: may be left out. Sources are the host's, targets are absolute paths inside. An option of true or"
   print "false is false when it is not given, but for `exec`, `recursive` and `idmap`.\n"
   head("verb", "options", "")
-  for _, name in ipairs(sorted_keys(fs.verbs)) do
+  for _, name in ipairs(names.sorted(fs.verbs)) do
     local verb = fs.verbs[name]
     local options = options_of(verb)
     for i, option in ipairs(options) do options[i] = code(option) end
@@ -116,13 +110,13 @@ local MEANING <const> = {
 
 local function print_options()
   local words = {}
-  for _, name in ipairs(sorted_keys(fs.verbs)) do
+  for _, name in ipairs(names.sorted(fs.verbs)) do
     local verb = fs.verbs[name]
     for _, option in ipairs(options_of(verb)) do words[option] = option_words(verb, option) end
   end
   print()
   head("option", "is", "")
-  for _, option in ipairs(sorted_keys(words)) do row(code(option), cell(words[option]), MEANING[option] or "") end
+  for _, option in ipairs(names.sorted(words)) do row(code(option), cell(words[option]), MEANING[option] or "") end
 end
 
 -- -- system calls --

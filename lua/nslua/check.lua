@@ -217,6 +217,13 @@ function M.map_of(accepts_key, accepts)
   end
 end
 
+--- A copy of a table whose first entry, written without a key, has a name: { "/lib", optional = true }.
+function M.first_named(value, name)
+  local copy = {}
+  for key, item in next, value do copy[key == 1 and name or key] = item end
+  return copy
+end
+
 --- A table with known keys.
 function M.record(fields)
   local names = {}

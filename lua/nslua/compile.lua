@@ -9,17 +9,17 @@ local landlock = require "nslua.landlock"
 local kernel = require "nslua.kernel"
 local scheduling = require "nslua.scheduling"
 local seccomp = require "nslua.seccomp"
+local signals = require "nslua.signals"
 local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
 local CAP_SYS_ADMIN <const> = 1 << 21
-local SIGKILL <const> = 9
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-local LOCKED_SECUREBITS <const> = {
+local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
   "no_cap_ambient_raise", "no_cap_ambient_raise_locked",
-}
+})
 
 -- -- sections --
 
@@ -110,7 +110,7 @@ local function record_setup(plan, recipe, joined)
   if plan.payload_is_init then
     plan:owner "PID namespace"
     plan.setup:fork("pid", plan.detached, nil, 0)
-    plan.setup:parent_death_signal(SIGKILL)
+    plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
   plan.setup:tolerate("ENOENT"):note_namespaces()
@@ -185,7 +185,7 @@ local function record_drop(plan, recipe, capabilities, ruleset, confined)
   plan:owner "reaper"
   if plan.children then drop:child_subreaper(1) end
   drop:fork({}, plan.detached, plan.children, confined and 1 or 0)
-  if plan.children then drop:parent_death_signal(SIGKILL) end
+  if plan.children then drop:parent_death_signal(signals.KILL) end
 end
 
 --- "all" is what there is to have: in a new user namespace everything, else what the caller has.
@@ -294,7 +294,7 @@ local function compile(recipe, new, joined, at, tty)
     drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(),
     passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
-    securebits = identity.holds and LOCKED_SECUREBITS or {},
+    securebits = identity.holds and LOCKED_SECUREBITS or 0,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
     landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,

@@ -4,6 +4,7 @@
 local types = require "nslua.check"
 local entry = require "nslua.entry"
 local schema = require "nslua.schema"
+local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
 local function complain(problems, at, message, ...)
@@ -104,7 +105,7 @@ local function check(recipe, problems, at)
   if (recipe.hostname or recipe.domainname) and not new.uts then
     complain(problems, at, "hostname and domainname need a new UTS namespace")
   end
-  if recipe.no_new_privs == false and type(recipe.seccomp) == "table" and recipe.seccomp.mode then
+  if recipe.no_new_privs == false and seccomp.only_logs(recipe) then
     complain(problems, at, "seccomp's mode = \"log\" needs no_new_privs: without, the filter is there before the set-up is done")
   end
   if recipe.init == false and not new.pid then

@@ -44,6 +44,8 @@ end
 
 local too_old = "this kernel lacks the call or the option; nslua needs Linux 5.12 or newer"
 
+local processes_exhausted = "the limit on processes is reached (ulimit -u, cgroup pids.max)"
+
 local CAP_SETFCAP <const> = 31
 
 local function map_refused()
@@ -65,14 +67,14 @@ local H = {
     ENOSPC = namespaces_exhausted, EUSERS = namespaces_exhausted,
     EINVAL = "this kernel lacks one of the namespaces, or the call; nslua needs Linux 5.12 or newer",
     ENOSYS = too_old,
-    EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)",
+    EAGAIN = processes_exhausted,
   },
   unshare = { EPERM = namespaces_refused, ENOSPC = namespaces_exhausted, EINVAL = too_old },
   fork = {
     EPERM = namespaces_refused, ENOSPC = namespaces_exhausted,
-    EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)",
+    EAGAIN = processes_exhausted,
   },
-  record = { EAGAIN = "the limit on processes is reached (ulimit -u, cgroup pids.max)" },
+  record = { EAGAIN = processes_exhausted },
   uid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
   gid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
   setgroups = { EPERM = map_refused, EACCES = map_refused },

@@ -45,9 +45,7 @@ local function path(value)
     local good, problem = check.source(value)
     return good and { path = good }, problem and problem .. ", or { path, optional = true }"
   end
-  local named = {}
-  for key, item in next, value do named[key == 1 and "path" or key] = item end
-  local good, problem = optional_path(named)
+  local good, problem = optional_path(check.first_named(value, "path"))
   if good and good.path then return good end
   return nil, problem or "{ path, optional = true }"
 end
@@ -81,13 +79,11 @@ local function version_of(kind, name)
   end
 end
 
---- All names of a kind, in order; but the one that is left out.
-local function names_of(kind, without)
+--- All names of a kind, in order.
+local function names_of(kind)
   local names = {}
   for _, version in ipairs(VERSIONS) do
-    for _, name in ipairs(version[kind] or {}) do
-      if name ~= without then names[#names + 1] = name end
-    end
+    for _, name in ipairs(version[kind] or {}) do names[#names + 1] = name end
   end
   return names
 end
@@ -113,9 +109,9 @@ local function negotiate(wished, named)
   for _, kind in ipairs(KINDS) do
     handled[kind] = {}
     for _, name in pairs(wished[kind]) do
-      local version = name and version_of(kind, name)
-      if version and version.abi <= M.abi() then table.insert(handled[kind], name)
-      elseif version then
+      local version = version_of(kind, name)
+      if version.abi <= M.abi() then table.insert(handled[kind], name)
+      else
         lost[#lost + 1] = name
         missed = missed or named[kind] and ("%s needs Linux %s (Landlock ABI %d), and here it is %s"):format(name,
           version.linux, version.abi, M.abi() == 0 and "missing" or "ABI " .. M.abi()) or nil

@@ -3,6 +3,7 @@
 -- @module nslua.ns
 local Error = require "nslua.error"
 local check = require "nslua.check"
+local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local M = {}
@@ -184,8 +185,6 @@ function M.list()
   return order
 end
 
-M.kinds = {}
-for kind in pairs(FILES) do M.kinds[#M.kinds + 1] = kind end
-table.sort(M.kinds)
+M.kinds = names.sorted(FILES)
 
 return M

@@ -146,10 +146,8 @@ local function call(value)
   local filter, sys = require "nslua.filter", require "nslua.sys"
   local name, result = value, value
   if type(value) == "table" then
-    local named = {}
-    for key, item in next, value do named[key == 1 and "name" or key] = item end
     local problem
-    result, problem = condition(named)
+    result, problem = condition(check.first_named(value, "name"))
     if not result then return nil, problem end
     name = result.name
     if not result.argument or result.argument > 5 or not result.values or #result.values == 0 then
@@ -181,7 +179,7 @@ local fields = {
     values = "names of namespaces; name = false | true | path | fd",
     default = "all new (time only with clock)",
     doc = "Which namespaces are new. An array part says exactly which: `{ \"uts\", \"ipc\" }`. Named "
-      .. "keys alone adjust the default: `net = false` keeps the caller's; a path (`/proc/PID/ns/net`) "
+      .. "keys alone adjust the default: `net = false` keeps the caller's; a path (`/proc/PID/ns/net`), "
       .. "a handle of `nslua.ns`, or an open fd of one joins.",
   },
   {

@@ -49,16 +49,6 @@ end
 
 -- -- the proof --
 
---- Whether a list has all of another's entries.
-local function has_all(list, wanted)
-  local missing = {}
-  for _, item in ipairs(wanted) do missing[item] = true end
-  for _, item in ipairs(list) do missing[item] = nil end
-  return next(missing) == nil
-end
-
-local function securebits_of(held) return sys.flag_names("securebits", held.securebits) end
-
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
   local identity, keep = ready.identity, ready.keep
@@ -68,7 +58,7 @@ local function check_held(ready, held)
     local bounded = set ~= "bounding" or identity.holds
     if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
   end
-  if not has_all(securebits_of(held), ready.securebits) then wrong = wrong or "securebits" end
+  if held.securebits & ready.securebits ~= ready.securebits then wrong = wrong or "securebits" end
   if not wrong then return true end
   return nil, Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
 end
@@ -100,7 +90,7 @@ local function enforced_of(ready, payload, held, skipped)
   return {
     namespaces = namespaces_of(ready, held.namespaces), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
     gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
-    securebits = securebits_of(held), no_new_privs = held.no_new_privs, skipped = skipped,
+    securebits = sys.flag_names("securebits", held.securebits), no_new_privs = held.no_new_privs, skipped = skipped,
     seccomp = seccomp.enforced(ready.filters), landlock = copy(ready.landlock),
     limits = copy(payload.limits), scheduling = copy(ready.recipe.scheduling),
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",

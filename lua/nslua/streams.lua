@@ -233,7 +233,8 @@ function M.open(options, identity, terminal)
   local self = setmetatable({}, Streams)
   local owned, err
   if terminal then
-    self.stdin, self.stdout, err = terminal:streams({ new = new, once = once }, options)
+    local makers = { new = new, once = once, room = options.capture_limit or KEPT.capture }
+    self.stdin, self.stdout, err = terminal:streams(makers, options)
   else
     self.stdin, err = input(options.stdin)
     if self.stdin then self.stdout, err = output(options.stdout or "relay", 1, options.capture_limit) end

@@ -8,7 +8,6 @@ local Error = require "nslua.error"
 local sys = require "nslua.sys"
 
 local EINTR <const>, EIO <const>, EAGAIN <const>, EMFILE <const> = 4, 5, 11, 24
-local CAPTURE_LIMIT <const> = 64 << 20
 local ROWS <const>, COLUMNS <const> = 24, 80
 local END_OF_FILE <const> = "\4" -- ^D, as every terminal has it until somebody changes that
 
@@ -76,8 +75,8 @@ local function typed(makers, value)
 end
 
 --- The streams on the master, when it is there.
--- @tparam table makers new and once of nslua.streams
--- @tparam table options stdin, stdout, capture_limit
+-- @tparam table makers new and once of nslua.streams, and room, the bytes that are kept of what is captured
+-- @tparam table options stdin, stdout
 -- @treturn[1] stream what is typed
 -- @treturn[1] stream what is shown
 -- @return[2] nil, nil and an nslua.error
@@ -88,7 +87,7 @@ function Terminal:streams(makers, options)
   self.is_driven = options.stdout == "pipe"
   self.shown = makers.new {
     kind = self.is_driven and "terminal" or options.stdout or "relay", is_terminal = true, sink = 1,
-    store = options.stdout == "capture" and sys.buffer() or nil, room = options.capture_limit or CAPTURE_LIMIT,
+    store = options.stdout == "capture" and sys.buffer() or nil, room = makers.room,
   }
   return self.typed, self.shown
 end
