@@ -77,7 +77,8 @@ end
 local function print_verbs()
   print "\n## Verbs of fs\n"
   print "In brackets: may be left out. Sources are the host's, targets are absolute paths inside. An option of true or"
-  print "false is false when it is not given, but for `exec`, `recursive` and `idmap`.\n"
+  print "false is false when it is not given, but for `exec`, `recursive` and `idmap`. With `over` an entry may lie over what an"
+  print "earlier one has put at its target; otherwise that is a mistake.\n"
   head("verb", "options", "")
   for _, name in ipairs(names.sorted(fs.verbs)) do
     local verb = fs.verbs[name]

@@ -52,6 +52,13 @@ long stage_await(struct call *call) {
   return n < 0 ? n : command.kind == COMMAND_GO ? 0 : -EPROTO;
 }
 
+/* Tells the maker that all is set up, and waits until it lets the payload begin. */
+long stage_announce(struct call *call) {
+  struct record record = { .kind = RECORD_READY, .held = stage.held };
+  long r = report(&record);
+  return r < 0 ? r : stage_await(call);
+}
+
 static uint64_t capability_set(long (*has)(long capability)) {
   uint64_t set = 0;
   for (long capability = 0; capability < 64; capability++) {

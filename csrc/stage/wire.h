@@ -59,7 +59,8 @@ enum record_kind {
   RECORD_STARTED,
   RECORD_RECORDED,
   RECORD_ENDED,
-  RECORD_TERMINAL
+  RECORD_TERMINAL,
+  RECORD_READY
 };
 
 enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8, MAX_RECORDED = 64 };
@@ -92,21 +93,21 @@ struct recorded {
   } calls[MAX_RECORDED];
 };
 
-/* One message on the control socket, in the order: TERMINAL, with an fd, where one is made; then FAILED, or STARTED,
-   RECORDED (none, or as many as it takes) and ENDED. */
+/* One message on the control socket, in the order: TERMINAL, with an fd, where one is made; READY, where the maker
+   wants to know; then FAILED, or STARTED, RECORDED (none, or as many as it takes) and ENDED. */
 struct record {
   uint32_t kind;
   int32_t status;     /* FAILED: errno. RECORDED: whether there may be more. ENDED: wait status. */
   uint32_t operation; /* FAILED: its index in the plan */
   uint32_t detail;    /* FAILED: see struct call */
   union {
-    struct held held;         /* STARTED */
+    struct held held;         /* STARTED; READY: its namespaces */
     struct recorded recorded; /* RECORDED */
     struct usage usage;       /* ENDED */
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, and once we have the terminal; then signals for the payload, or
+/* A message to the stage: GO once its ids are mapped, once we have the terminal, and as an answer to READY; then signals for the payload, or
    for its process group. */
 enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP };
 

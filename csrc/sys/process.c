@@ -26,9 +26,10 @@ struct stage_handle {
   pid_t maker; /* a forked copy of the host neither kills nor reaps */
   int pidfd;
   int control;
-  int detached; /* goes on without its maker */
-  int own_pids; /* its end is the end of everything in it */
-  int terminal; /* its next message is the payload's terminal */
+  int detached;  /* goes on without its maker */
+  int own_pids;  /* its end is the end of everything in it */
+  int terminal;  /* its next message is the payload's terminal */
+  int announces; /* a message tells when all is set up */
   int started;
   int reaped;
 };
@@ -105,13 +106,12 @@ static void push_recorded(lua_State *L, const struct record *record) {
 
 static int push_record(lua_State *L, const struct record *record) {
   static const char *const names[] = {
-    [RECORD_FAILED] = "failed",
-    [RECORD_STARTED] = "started",
-    [RECORD_RECORDED] = "recorded",
-    [RECORD_ENDED] = "ended",
+    [RECORD_FAILED] = "failed", [RECORD_STARTED] = "started", [RECORD_RECORDED] = "recorded",
+    [RECORD_ENDED] = "ended",   [RECORD_READY] = "ready",
   };
   lua_pushstring(L, names[record->kind]);
   switch (record->kind) {
+  case RECORD_READY:
   case RECORD_STARTED: push_held(L, &record->held); return 2;
   case RECORD_RECORDED: push_recorded(L, record); return 2;
   case RECORD_ENDED:
@@ -133,7 +133,8 @@ static int in_turn(const struct stage_handle *stage, const struct record *record
   if (n != sizeof *record) return 0; /* MSG_TRUNC gives the real size */
   switch (record->kind) {
   case RECORD_TERMINAL: return stage->terminal;
-  case RECORD_STARTED: return !stage->started && !stage->terminal;
+  case RECORD_READY: return stage->announces && !stage->terminal;
+  case RECORD_STARTED: return !stage->started && !stage->terminal && !stage->announces;
   case RECORD_FAILED: return !stage->started;
   case RECORD_RECORDED:
   case RECORD_ENDED: return stage->started;
@@ -176,7 +177,7 @@ static int push_terminal(lua_State *L, struct stage_handle *stage, const int *fd
 }
 
 /*** The next message: "terminal" with the master of the payload's, or nil when there was no number for that fd;
- * "failed" with { operation, errno, detail }; "started" with what the payload holds; "recorded" with { counts,
+ * "ready" with the namespaces that it is in; "failed" with { operation, errno, detail }; "started" with what the payload holds; "recorded" with { counts,
  * incomplete }, of what its filter would have stopped; "ended" with its usage and code or signal; "closed" when there is nothing more to come; "none" when nothing has come yet.
  * @function stage:receive @tparam[opt=false] boolean block wait for it */
 static int stage_receive(lua_State *L) {
@@ -195,6 +196,7 @@ static int stage_receive(lua_State *L) {
     return 1;
   }
   if (record.kind == RECORD_TERMINAL) return push_terminal(L, stage, fd);
+  if (record.kind == RECORD_READY) stage->announces = 0;
   if (record.kind == RECORD_STARTED) stage->started = 1;
   return push_record(L, &record);
 }
@@ -209,7 +211,7 @@ static int send_command(lua_State *L, const struct stage_handle *stage, struct c
   return 1;
 }
 
-/*** Lets a stage go on that waits after its message "terminal". @function stage:go */
+/*** Lets a stage go on that waits after its message "terminal" or "ready". @function stage:go */
 static int stage_go(lua_State *L) {
   return send_command(L, check_stage(L), (struct command){ .kind = COMMAND_GO });
 }
@@ -362,7 +364,7 @@ static int *read_fds(lua_State *L, size_t count) {
  * @tparam table options operations and payload (bytes of plans, run in this order), registers (how
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
  *   (flags), userns (fd of a user namespace that is joined first), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
- *   plan must await them), detached, own_pids (its end ends all in it), terminal (the plan has hand_over)
+ *   plan must await them), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), announces (it has announce)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried
@@ -397,6 +399,7 @@ static int spawn(lua_State *L) {
   stage->detached = boolean_option(L, "detached");
   stage->own_pids = boolean_option(L, "own_pids");
   stage->terminal = boolean_option(L, "terminal");
+  stage->announces = boolean_option(L, "announces");
   int error = spawn_stage(&request);
   if (error) {
     lua_pushnil(L);
@@ -418,6 +421,7 @@ static int bad_in_parent(struct call *call) {
   return -ENOSYS;
 }
 long stage_await(struct call *call) { return bad_in_parent(call); }
+long stage_announce(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }

@@ -48,8 +48,10 @@ end
 
 local function record_names(plan, recipe, new)
   if new.uts then
-    plan:owner("hostname " .. plan.hostname)
-    plan.setup:sethostname(plan.hostname)
+    if plan.hostname then
+      plan:owner("hostname " .. plan.hostname)
+      plan.setup:sethostname(plan.hostname)
+    end
     if recipe.domainname then
       plan:owner("domainname " .. recipe.domainname)
       plan.setup:setdomainname(recipe.domainname)
@@ -78,7 +80,7 @@ local function record_nesting(plan, recipe)
   if plan.nesting or not plan.new.user then return end
   plan:owner "no nested user namespaces"
   plan:need "sys_resource"
-  if recipe.seccomp ~= false then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
+  if seccomp.has_profile(recipe) then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
   local limit = plan.setup:open(nil, "/proc/sys/user/max_user_namespaces", "write")
   plan.setup:write(limit, "0")
   plan.setup:close(limit)
@@ -88,7 +90,7 @@ end
 --- in a container that refuses keyctl itself, and when a user has more sandboxes at once than keys allowed (keyrings(7)).
 local function record_keyring(plan, recipe)
   plan:owner "session keyring"
-  if recipe.seccomp == false then plan.setup:tolerate "ENOSYS" else plan.setup:optional("ENOSYS", "EPERM", "EDQUOT") end
+  if seccomp.has_profile(recipe) then plan.setup:optional("ENOSYS", "EPERM", "EDQUOT") else plan.setup:tolerate "ENOSYS" end
   plan.setup:session_keyring()
 end
 
@@ -104,8 +106,8 @@ local function record_setup(plan, recipe, joined)
   scheduling.record_setup(plan, recipe.scheduling)
   record_nesting(plan, recipe)
   plan:owner "session"
-  plan.setup:setsid()
-  record_keyring(plan, recipe)
+  if not plan.inherit.session then plan.setup:setsid() end
+  if not plan.inherit.keyring then record_keyring(plan, recipe) end
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
@@ -129,7 +131,7 @@ local function record_root(plan, list)
       plan:owner(item)
       plan.root = item.verb.mount(item, plan)
       plan.own_root = item.verb.own and item.verb.own(item) or false
-      plan.sealed_root = item.verb.sealed or false
+      plan.sealed_root = item.verb.sealed and item.verb.sealed(item) or false
       item.depth = 0
       plan.entries[#plan.entries + 1] = item
       return item
@@ -196,23 +198,42 @@ local function capability_mask(caps, identity)
   return caps or 0
 end
 
---- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
---- it for good.
-local function record_capabilities(section, plan, capabilities)
+--- The sets of the payload, and the bits: a user namespace's root would get capabilities at execve in spite of the empty
+--- sets; the bits forbid it for good. Where uid 0 keeps its meaning, execve gives it what is permitted.
+local function held_of(plan, capabilities)
+  local usual = plan.inherit.securebits
+  local ambient = usual and plan.identity.uid == 0 and 0 or capabilities
+  return {
+    effective = capabilities, permitted = capabilities, bounding = capabilities, inheritable = ambient, ambient = ambient,
+    securebits = plan.identity.holds and not usual and LOCKED_SECUREBITS or 0,
+  }
+end
+
+local function record_capabilities(section, plan, held)
   if not plan.identity.holds then return end
-  section:capset(capabilities | 1 << 8, capabilities | 1 << 8, capabilities)
-  section:ambient(capabilities)
-  section:securebits(LOCKED_SECUREBITS)
-  section:capset(capabilities, capabilities, capabilities)
+  section:capset(held.effective | 1 << 8, held.permitted | 1 << 8, held.inheritable)
+  section:ambient(held.ambient)
+  if held.securebits ~= 0 then section:securebits(held.securebits) end
+  section:capset(held.effective, held.permitted, held.inheritable)
 end
 
 -- -- the whole --
 
+local function whole_environment()
+  local env = {}
+  for _, variable in ipairs(sys.environment()) do
+    local name, value = variable:match "^([^=]+)=(.*)$"
+    if name then env[name] = value end
+  end
+  return env
+end
+
 local function default_environment(plan, recipe)
-  local env = {
+  local inherit = recipe.env and recipe.env.inherit or {}
+  local env = inherit == "all" and whole_environment() or {
     PATH = DEFAULT_PATH, HOME = plan.home or "/", LANG = "C.UTF-8", TERM = os.getenv "TERM" or "dumb",
   }
-  for _, name in ipairs(recipe.env and recipe.env.inherit or {}) do env[name] = os.getenv(name) end
+  for _, name in ipairs(inherit ~= "all" and inherit or {}) do env[name] = os.getenv(name) end
   for name, value in pairs(recipe.env or {}) do
     if name ~= "inherit" then env[name] = value or nil end
   end
@@ -229,10 +250,11 @@ local function reserve_registers(plan)
 end
 
 local function new_plan(recipe, new, identity, tty)
+  local inherit = recipe.inherit or {}
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
-    nesting = recipe.nesting or seccomp.only_logs(recipe), hostname = new.uts and (recipe.hostname or "sandbox") or nil,
-    explicit = {}, entries = {},
+    nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
+    hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
     detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
     tty = tty,
   }
@@ -260,7 +282,8 @@ end
 local function compile(recipe, new, joined, at, tty)
   local supported, too_old = check_kernel()
   if not supported then return nil, too_old end
-  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil)
+  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil,
+    recipe.inherit and recipe.inherit.groups)
   if not ok then return nil, identity end
   if not identity then return nil, Error.misuse { { at = at, message = problem } } end
 
@@ -288,13 +311,14 @@ local function compile(recipe, new, joined, at, tty)
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
   local filters = seccomp.filters(recipe, new, capabilities)
+  local held = held_of(plan, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, pty = plan.pty, own_pty = own_pty, operations = operations,
     drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(),
     passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
-    securebits = identity.holds and LOCKED_SECUREBITS or 0,
+    held = held,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries,
     landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,
@@ -302,7 +326,7 @@ local function compile(recipe, new, joined, at, tty)
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
     recipe = recipe, hostname = plan.hostname,
-    record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
+    record_capabilities = function(section) record_capabilities(section, plan, held) end,
   }
 end
 

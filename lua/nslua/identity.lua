@@ -141,9 +141,10 @@ end
 -- @param user the field
 -- @param new whether there is a new user namespace
 -- @param joined whether another one is joined
-function Identity.of(user, new, joined)
+-- @param keeps_groups whether the caller's supplementary groups stay
+function Identity.of(user, new, joined, keeps_groups)
   local caller = sys.identity()
-  local self = setmetatable({ caller = caller, new = new, joined = joined, ranges = {} }, Identity)
+  local self = setmetatable({ caller = caller, new = new, joined = joined, keeps_groups = keeps_groups, ranges = {} }, Identity)
   boxes_made = boxes_made + 1
   self.private = private_ids(caller)
   self.privileged = self.private ~= nil
@@ -178,7 +179,7 @@ function Identity:record(plan)
       setup:write(plan:proc_file(file[1]), file[2])
     end
     plan:owner "user"
-  elseif self:may_set_groups() or #self.groups > 0 then
+  elseif not self.keeps_groups and (self:may_set_groups() or #self.groups > 0) then
     setup:setgroups(self.groups)
   end
   if not (self.new or self.joined) then return end

@@ -37,13 +37,7 @@ function Process:__tostring() return ("process (%s)"):format(self.result and "en
 
 --- The payload's pid as the host sees it; nil when it has ended.
 function Process:payload_pid()
-  if self.result then return nil end
-  local pid = self.stage:pid()
-  local file = io.open(("/proc/%d/task/%d/children"):format(pid, pid))
-  if not file then return nil end
-  local child = file:read "n"
-  file:close()
-  return child
+  return not self.result and start.payload_pid(self.stage) or nil
 end
 
 --- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.

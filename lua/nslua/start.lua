@@ -9,6 +9,18 @@ local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
+local M = {}
+
+--- The payload's pid as the host sees it: the stage's only child; nil when it has none any more.
+function M.payload_pid(stage)
+  local pid = stage:pid()
+  local file = io.open(("/proc/%d/task/%d/children"):format(pid, pid))
+  if not file then return nil end
+  local child = file:read "n"
+  file:close()
+  return child
+end
+
 -- -- what only the caller can prepare --
 
 --- User namespaces for idmapped mounts, made once for a compiled recipe.
@@ -51,14 +63,14 @@ end
 
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
-  local identity, keep = ready.identity, ready.keep
+  local identity, wanted = ready.identity, ready.held
   local wrong = held.uid ~= identity.uid and "uid" or held.gid ~= identity.gid and "gid"
     or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs"
   for _, set in ipairs { "effective", "permitted", "inheritable", "ambient", "bounding" } do
     local bounded = set ~= "bounding" or identity.holds
-    if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
+    if bounded and held[set] ~= wanted[set] then wrong = wrong or set .. " capabilities" end
   end
-  if held.securebits & ready.securebits ~= ready.securebits then wrong = wrong or "securebits" end
+  if held.securebits & wanted.securebits ~= wanted.securebits then wrong = wrong or "securebits" end
   if not wrong then return true end
   return nil, Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
 end
@@ -99,13 +111,13 @@ end
 
 -- -- the start --
 
-local function spawn_stage(ready, payload, fds, userns, terminal)
+local function spawn_stage(ready, payload, fds, userns, terminal, announces)
   local stage, step, errno = sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
     namespaces = ready.namespaces, userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty,
+    terminal = terminal ~= nil and ready.own_pty, announces = announces,
   }
   if not stage then return nil, failure.of_spawn(step, errno) end
   return stage
@@ -127,12 +139,20 @@ local function first_message(stage, deadline)
   end
 end
 
---- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it.
-local function await_start(ready, stage, payload, deadline, terminal)
+--- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it. And it
+--- waits until who wants to know that all is set up has been told.
+local function await_start(ready, stage, payload, deadline, terminal, announce)
   local kind, record = first_message(stage, deadline)
   if kind == "terminal" then
     local ok, err = terminal:connect(record)
     if not ok then return nil, err end
+    stage:go()
+    kind, record = first_message(stage, deadline)
+  end
+  if kind == "ready" then
+    announce {
+      payload = M.payload_pid(stage), reaper = stage:pid(), namespaces = namespaces_of(ready, record.namespaces),
+    }
     stage:go()
     kind, record = first_message(stage, deadline)
   end
@@ -163,8 +183,6 @@ local function terminal_of(stdio)
     if stdio[i] and sys.isatty(stdio[i]) then return stdio[i] end
   end
 end
-
-local M = {}
 
 --- Starts a payload.
 -- @tparam table ready of nslua.compile
@@ -200,13 +218,15 @@ function M.start(ready, options, argv, stdio, deadline, terminal)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage
-  stage, err = spawn_stage(ready, payload, fds, userns or nil, terminal)
+  stage, err = spawn_stage(ready, payload, fds, userns or nil, terminal, options.ready ~= nil)
   for _, fd in pairs(opened) do fd:close() end
   if not stage then return nil, err end
   local held
-  held, err = await_start(ready, stage, payload, deadline, terminal)
-  if not held then
+  local unbroken
+  unbroken, held, err = pcall(await_start, ready, stage, payload, deadline, terminal, options.ready)
+  if not (unbroken and held) then
     stage:close()
+    if not unbroken then error(held, 0) end
     return nil, err
   end
   local skipped_labels = {}

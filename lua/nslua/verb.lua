@@ -37,8 +37,9 @@ function M.target_or(path)
   return { name = "target", type = check.target, default = function() return path end }
 end
 
---- What every verb takes that may have to make its mount point or the directories on the way.
-M.making = { create = check.boolean, parents = check.mode }
+--- What every verb takes that may have to make its mount point or the directories on the way; and `over`, with which it
+--- may come over what an earlier entry has put there.
+M.making = { create = check.boolean, parents = check.mode, over = check.boolean }
 
 --- Options of a verb: those of `making` and its own.
 function M.options(own)
