@@ -115,8 +115,8 @@ clean:
 # What Debian has to have installed: to build, to test, to compare with.
 PACKAGES = gcc make libc6-dev linux-libc-dev pkg-config lua5.4 liblua5.4-dev libcap-dev
 TEST_PACKAGES = lua-busted lua-check lua-ldoc luarocks strace procps tmux util-linux iproute2 python3 git lua-luv lua-cqueues lua-filesystem \
-	libcap2-bin uidmap curl nodejs default-jre-headless gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang-format
-BENCH_PACKAGES = bubblewrap golang-go
+	libcap2-bin uidmap curl nodejs default-jre-headless bubblewrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang-format
+BENCH_PACKAGES = golang-go
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
 deps:
