@@ -77,8 +77,7 @@ end
 local function print_verbs()
   print "\n## Verbs of fs\n"
   print "In brackets: may be left out. Sources are the host's, targets are absolute paths inside. An option of true or"
-  print "false is false when it is not given, but for `exec`, `recursive` and `idmap`. With `over` an entry may lie over what an"
-  print "earlier one has put at its target; otherwise that is a mistake.\n"
+  print "false is false when it is not given, but for `exec`, `recursive` and `idmap`.\n"
   head("verb", "options", "")
   for _, name in ipairs(names.sorted(fs.verbs)) do
     local verb = fs.verbs[name]
@@ -90,6 +89,9 @@ end
 
 local MEANING <const> = {
   atime = "how access times are kept",
+  over = "may lie over what an earlier entry has put at its target; otherwise that is a mistake",
+  place = "mount: always mounted on its target; tree: always written there",
+  shared = "without a new namespace of its kind",
   optional = "skips the entry when its source, or what it changes, is missing; `enforced.skipped` of a result says so",
   create = "makes a missing mount point also in a tree that is shared",
   dev = "device nodes in it work", suid = "set-user-id bits in it count (with `no_new_privs = false`)",
