@@ -63,6 +63,20 @@ function M.status(e)
   return sys.stat(e.owner or e.source)
 end
 
+-- -- memory --
+
+local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
+
+--- How large a tmpfs may become: bytes, or half of the memory, as the kernel's own default is.
+M.size = check.any_of(check.one_of { "half" }, check.size)
+
+--- The parameters of a tmpfs that limit it, by the options size and inodes.
+function M.limits(options)
+  local half = options.size == "half"
+  return not half and { "size", ("%d"):format(options.size or TMPFS_SIZE) },
+    (options.inodes or not half) and { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) }
+end
+
 -- -- mistakes that only show when a recipe is compiled --
 
 function M.mistake(e, message, ...)

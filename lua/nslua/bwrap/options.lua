@@ -68,6 +68,8 @@ local function read_all(request, fd, purpose)
   end
 end
 
+local function absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() .. "/" .. path end
+
 --- A destination is meant from the root on, whatever it begins with.
 local function inside(path) return path:sub(1, 1) == "/" and path or "/" .. path end
 
@@ -114,6 +116,19 @@ local function bind_fd(name)
   return function(request, fd, target)
     request.used[fd] = true
     add_bind(request, name, ("fd %d"):format(fd), target, { from_fd = fd })
+  end
+end
+
+--- An overlay of what --overlay-src has named: the first is the lowest.
+local function overlay(name, least, count, upper_of)
+  return function(request, ...)
+    local layers, lower = request.layers, {}
+    if #layers < least then die("%s requires at least %s --overlay-src", name, count) end
+    for i = #layers, 1, -1 do lower[#lower + 1] = layers[i] end
+    local parts = upper_of(...)
+    parts.lower, request.layers = lower, {}
+    local target = inside((select(-1, ...)))
+    add(request, "overlay", target, { over = true, idmap = false, size = parts.upper == "tmp" and "half" or nil }, parts, target)
   end
 end
 
@@ -175,6 +190,10 @@ rows = {
   { "--version", "", "Show the version", function(request) request.show = "version" end },
   { "--args", "FD", "Read further arguments from FD, each ended by NUL", read_arguments },
   { "--argv0", "VALUE", "What the command finds as its own name", set "argv0" },
+  {
+    "--not-a-security-boundary", "", "Let steps of the set-up fail that only protect (here none does)",
+    function() end,
+  },
   { "--level-prefix", "", "Begin messages with a level, as <3>", set "level_prefix" },
   {
     "--unshare-all", "", "New namespaces of every kind",
@@ -237,10 +256,24 @@ rows = {
     end,
     words = ONE,
   },
-  { "--overlay-src", "SRC", "A lower layer of the overlay that follows" },
-  { "--overlay", "RWSRC WORKDIR DEST", "An overlay whose changes go to RWSRC" },
-  { "--tmp-overlay", "DEST", "An overlay whose changes go to memory" },
-  { "--ro-overlay", "DEST", "A read-only overlay" },
+  {
+    "--overlay-src", "SRC", "A lower layer of the overlay that follows",
+    function(request, source) table.insert(request.layers, source) end,
+    layered = true,
+  },
+  {
+    "--overlay", "RWSRC WORKDIR DEST", "An overlay whose changes go to RWSRC",
+    overlay("--overlay", 1, "one", function(upper, work) return { upper = absolute(upper), work = absolute(work) } end),
+    layered = true,
+  },
+  {
+    "--tmp-overlay", "DEST", "An overlay whose changes go to memory",
+    overlay("--tmp-overlay", 1, "one", function() return { upper = "tmp" } end), layered = true,
+  },
+  {
+    "--ro-overlay", "DEST", "A read-only overlay", overlay("--ro-overlay", 2, "two", function() return {} end),
+    layered = true,
+  },
   { "--exec-label", "LABEL", "SELinux: the label of the command" },
   { "--file-label", "LABEL", "SELinux: the label of what is made" },
   { "--proc", "DEST", "A new /proc", make("proc", { full = true, hidepid = "off", shared = true }) },
@@ -350,10 +383,16 @@ local function operands_of(row, words, at)
   return values, n
 end
 
+local function check_layers(request, row)
+  if #request.layers == 0 or row and row.layered then return end
+  die "--overlay-src must be followed by another --overlay-src or one of --overlay, --tmp-overlay, or --ro-overlay"
+end
+
 --- --perms and --size are for the next operation, and only for one that can use them.
 local function check_modifiers(request, row)
   if request.perms and not row.creates then die "--perms must be followed by an option that creates a file" end
   if request.size and not row.sized then die "--size must be followed by --tmpfs" end
+  check_layers(request, row)
 end
 
 --- Reads options up to the command.
@@ -363,7 +402,10 @@ end
 function M.parse(words, request)
   local at = 1
   while words[at] and words[at]:sub(1, 1) == "-" and not request.show do
-    if words[at] == "--" then return at + 1 end
+    if words[at] == "--" then
+      at = at + 1
+      break
+    end
     local row = by_name[words[at]] or die("Unknown option %s", words[at])
     if not row[4] then die("%s is not supported yet", row[1]) end
     check_modifiers(request, row)
@@ -372,6 +414,7 @@ function M.parse(words, request)
     if not row.modifier then request.perms, request.size = nil, nil end
     at = at + 1 + n
   end
+  check_layers(request)
   return at
 end
 

@@ -15,7 +15,7 @@ local M = {}
 function M.new_request(word_count)
   local caller = sys.identity()
   return {
-    caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {},
+    caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {}, layers = {},
     word_count = word_count, capabilities = caller.uid == 0 and caller.capabilities or 0,
   }
 end

@@ -6,14 +6,12 @@ local rows = verb.rows
 
 -- -- tmpfs --
 
-local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
 local TMPFS_MODE <const> = 1023 -- 1777, the kernel's own default
 
 local function record_tmpfs(plan, options)
-  local half = options.size == "half"
+  local size, inodes = verb.limits(options)
   return plan:filesystem("tmpfs", {
-    not half and { "size", ("%d"):format(options.size or TMPFS_SIZE) },
-    (options.inodes or not half) and { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) },
+    size, inodes,
     options.mode ~= TMPFS_MODE and { "mode", ("%o"):format(options.mode or 493) },
     options.uid and { "uid", ("%d"):format(options.uid) }, options.gid and { "gid", ("%d"):format(options.gid) },
   }, { "nosuid", "nodev", options.exec == false and "noexec" or 0 })
@@ -22,7 +20,7 @@ end
 rows.tmpfs = {
   parameters = { verb.target },
   options = verb.options {
-    size = check.any_of(check.one_of { "half" }, check.size), inodes = check.count, mode = check.mode, exec = check.boolean,
+    size = verb.size, inodes = check.count, mode = check.mode, exec = check.boolean,
     uid = check.id, gid = check.id, writable = check.boolean,
   },
   summary = function(e) return "tmpfs on " .. e.target end, own = function() return "bare" end,
