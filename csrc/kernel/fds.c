@@ -33,6 +33,9 @@ long kernel_close_range(struct call *call) {
 /** @see close(2) */
 long kernel_close(struct call *call) { return SYSCALL(close, ARG_FD(0)); }
 
+/** @see flock(2) */
+long kernel_flock(struct call *call) { return SYSCALL(flock, ARG_FD(0), ARG_INT(1)); }
+
 /** @see fchown(2) */
 long kernel_fchown(struct call *call) { return SYSCALL(fchown, ARG_FD(0), ARG_INT(1), ARG_INT(2)); }
 

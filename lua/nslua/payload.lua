@@ -69,7 +69,7 @@ local function record_limits(section, ready, passed)
   local raised = soft >= 0 and CONTROL_FD + section:registers() + SPARE_FDS > soft
   if raised or wanted and wanted.nofile then record_closing(section, passed) end
   if raised then section:setrlimit("nofile", soft, hard) end
-  local held = limits.of(wanted)
+  local held = limits.of(wanted, ready.groups)
   limits.record(section, held)
   if wanted and wanted.time then held.time = { seconds = wanted.time, by = "timer" } end
   return held
@@ -89,7 +89,7 @@ end
 --- Its session and terminal, and what keeps it from the reaper.
 local function record_session(section, owner, ready, terminal)
   owner "scheduling"
-  scheduling.record(section, ready.recipe.scheduling)
+  scheduling.record(section, ready.scheduling)
   owner "payload"
   if terminal or ready.recipe.session ~= false then section:setsid() end
   if terminal then

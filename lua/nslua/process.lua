@@ -90,7 +90,9 @@ end
 --- Ends the whole sandbox, whatever it does.
 function Process:stop()
   self.stopped = true
-  if not self.result then self.stage:stop() end
+  if self.result then return end
+  if self.group and not self.recorded then self.group:kill() end
+  self.stage:stop()
 end
 
 --- What the recorder has told.
@@ -115,6 +117,8 @@ local function finish(self, ended)
   if not drained then return nil, err end
   if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
+  local group = self.group and self.group:usage()
+  if signal == signals.KILL and not self.stopped and group and (group.oom_kills or 0) > 0 then self.reason = "oom" end
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
@@ -123,10 +127,11 @@ local function finish(self, ended)
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
       maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
-      voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
+      voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches, group = group,
     },
   }, Result)
   self.stage:close() -- its fds; an event loop learns it by pollfd being nil
+  if self.group then self.group:remove() end
   if self.poller then self.poller:close() end
   return true
 end
@@ -200,6 +205,9 @@ end
 function Process:close()
   self.closed = true
   self.stage:close()
+  if self.group then
+    if self.detached then self.group:release() else self.group:remove() end
+  end
   if self.poller then self.poller:close() end
   self.streams:close()
   if self.terminal then self.terminal:close() end
@@ -241,7 +249,7 @@ function M.spawn(ready, options, argv)
   io.stdout:flush()
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local deadline = limit and started_at + limit or nil
-  local stage, enforced = start.start(ready, options, argv,
+  local stage, enforced, group = start.start(ready, options, argv,
     { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline, terminal)
   opened:handed_over()
   if terminal then terminal:handed_over() end
@@ -252,7 +260,8 @@ function M.spawn(ready, options, argv)
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline, grace = options.grace, terminal = terminal,
+    deadline = deadline, grace = options.grace, terminal = terminal, group = group,
+    detached = ready.recipe.lifetime == "detached",
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)

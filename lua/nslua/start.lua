@@ -9,6 +9,8 @@ local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
+local ENOSYS <const> = 38
+
 -- -- what only the caller can prepare --
 
 --- User namespaces for idmapped mounts, made once for a compiled recipe.
@@ -99,14 +101,40 @@ end
 
 -- -- the start --
 
-local function spawn_stage(ready, payload, fds, userns, terminal)
-  local stage, step, errno = sys.spawn {
+local function try_spawn(ready, payload, fds, userns, terminal, cgroup)
+  return sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
-    namespaces = ready.namespaces, userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map,
+    namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
     terminal = terminal ~= nil and ready.own_pty,
   }
+end
+
+--- The files by which the stage joins its control groups; it need not where it is made in one.
+local function open_doors(ready, group, fds, all)
+  local doors, err = group:doors(all)
+  if not doors then return nil, err end
+  for i, fd in pairs(doors) do fds[ready.groups.registers[i]:number()] = fd end
+  return doors
+end
+
+local function close_all(handles)
+  for _, handle in pairs(handles) do handle:close() end
+end
+
+--- The stage, made in its control group where the kernel can do that: moving there takes much longer.
+local function spawn_stage(ready, payload, fds, userns, terminal, group)
+  local stage, step, errno
+  local unified = group and group:unified()
+  for _, cgroup in ipairs { unified or false, unified and false } do
+    local doors, err = {}, nil
+    if group then doors, err = open_doors(ready, group, fds, not cgroup) end
+    if not doors then return nil, err end
+    stage, step, errno = try_spawn(ready, payload, fds, userns, terminal, cgroup or nil)
+    close_all(doors)
+    if stage or errno ~= ENOSYS then break end
+  end
   if not stage then return nil, failure.of_spawn(step, errno) end
   return stage
 end
@@ -164,6 +192,30 @@ local function terminal_of(stdio)
   end
 end
 
+--- Starts the stage, and waits until the payload has started.
+-- @treturn[1] stage
+-- @treturn[1] table what is enforced
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
+  local opened, skipped = open_sources(ready, payload.registers, fds)
+  if not opened then return nil, skipped end
+  for register, fd in pairs(opened) do fds[register] = fd end
+  local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group)
+  close_all(opened)
+  if not stage then return nil, err end
+  local held
+  held, err = await_start(ready, stage, payload, deadline, terminal)
+  if not held then
+    stage:close()
+    return nil, err
+  end
+  local skipped_labels = {}
+  labels(ready.sources, ready.owners, skipped, skipped_labels)
+  labels(payload.operations, payload.owners, held.skipped, skipped_labels)
+  return stage, enforced_of(ready, payload, held, skipped_labels)
+end
+
 local M = {}
 
 --- Starts a payload.
@@ -175,6 +227,7 @@ local M = {}
 -- @tparam[opt] nslua.terminal terminal that the payload is to have
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
+-- @treturn[1] ?nslua.cgroup its own
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
@@ -196,23 +249,17 @@ function M.start(ready, options, argv, stdio, deadline, terminal)
   local userns
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
-  local opened, skipped = open_sources(ready, payload.registers, fds)
-  if not opened then return nil, skipped end
-  for register, fd in pairs(opened) do fds[register] = fd end
-  local stage
-  stage, err = spawn_stage(ready, payload, fds, userns or nil, terminal)
-  for _, fd in pairs(opened) do fd:close() end
-  if not stage then return nil, err end
-  local held
-  held, err = await_start(ready, stage, payload, deadline, terminal)
-  if not held then
-    stage:close()
-    return nil, err
+  local group
+  if ready.groups and #ready.groups.places > 0 then
+    group, err = require "nslua.cgroup".new(ready.groups)
+    if not group then return nil, err end
   end
-  local skipped_labels = {}
-  labels(ready.sources, ready.owners, skipped, skipped_labels)
-  labels(payload.operations, payload.owners, held.skipped, skipped_labels)
-  return stage, enforced_of(ready, payload, held, skipped_labels)
+  local stage, enforced = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
+  if not stage and group then
+    if (group:usage().memory_reached or 0) > 0 then enforced.hint = "limits.memory may be too low even for the start" end
+    group:remove()
+  end
+  return stage, enforced, group
 end
 
 return M
