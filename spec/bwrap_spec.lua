@@ -153,6 +153,26 @@ local CASES <const> = {
   { "/dev that is read-only", "BWRAP OS --dev /dev --remount-ro /dev sh -c 'mkdir /dev/z; echo x > /dev/null && echo yes'" },
   { "a new terminal", "BWRAP OS --dev /dev python3 -c 'import os; print(os.ttyname(os.openpty()[1]))'" },
   { "message queues", "BWRAP OS --unshare-ipc --mqueue /q stat -f -c %T /q" },
+  -- how long it goes on
+  { "what the command leaves running", "BWRAP --dev-bind / / --unshare-pid sh -c 'sleep 0.4 && echo later > left & exit 3'; "
+    .. "echo $?; ls left 2>&1; sleep 1; cat left; rm left" },
+  { "the same without PIDs of its own", "BWRAP --dev-bind / / sh -c 'sleep 0.4 && echo later > left & exit 3'; echo $?; "
+    .. "ls left 2>&1; sleep 1; cat left; rm left" },
+  { "the same with --die-with-parent", "BWRAP --dev-bind / / --unshare-pid --die-with-parent sh -c 'sleep 0.4 && "
+    .. "echo later > left & exit 3'; echo $?; sleep 1; ls left 2>&1" },
+  { "that nobody waits for it any more", "BWRAP --dev-bind / / sh -c 'sleep 0.4; echo later > left' & sleep 0.2; kill -9 $!; "
+    .. "sleep 1; cat left; rm left" },
+  { "the same with --die-with-parent", "BWRAP --dev-bind / / --die-with-parent sh -c 'sleep 0.4; echo later > left' & sleep 0.2; "
+    .. "kill -9 $!; sleep 1; ls left 2>&1" },
+  { "the parent's end", "sh -c 'BWRAP --dev-bind / / --die-with-parent sleep 7.8125 & sleep 0.2; kill -9 $$' 2>/dev/null; "
+    .. "sleep 0.3; pgrep -f '^sleep 7.8125' > /dev/null && echo there || echo gone" },
+  { "--sync-fd", "BWRAP OS --unshare-pid --sync-fd 7 sh -c 'cat <&7; sleep 0.5 & exit 0' 7>&1 2>/dev/null | cat; echo end" },
+  { "--sync-fd with --as-pid-1", "BWRAP OS --unshare-pid --as-pid-1 --sync-fd 7 sh -c 'echo there >&7' 7>&1 2>/dev/null" },
+  { "--lock-file", "python3 -c 'import fcntl, os, struct, sys, subprocess; name = \"data\"; "
+    .. "subprocess.run(sys.argv[1:]); f = os.open(name, os.O_RDWR); lock = fcntl.fcntl(f, fcntl.F_GETLK, "
+    .. "struct.pack(\"hhqqi4x\", fcntl.F_WRLCK, 0, 0, 0, 0)); print(struct.unpack(\"hhqqi4x\", lock)[0])' "
+    .. "BWRAP OS --bind data /d --unshare-pid --lock-file /d sh -c 'sleep 0.5 & exit 0'" },
+  { "a lock on nothing", "BWRAP OS --lock-file /nope true; BWRAP OS --unshare-pid --as-pid-1 --lock-file /usr true" },
   -- what others are told
   { "--info-fd", "BWRAP OS --unshare-pid --unshare-net --info-fd 7 true 7>info; sed 's/[0-9]\\+/N/' info" },
   { "--json-status-fd", "BWRAP OS --unshare-all --json-status-fd 7 sh -c 'exit 4' 7>status; "

@@ -68,11 +68,11 @@ describe("limits", function()
 
   it("merge by name", function()
     local box = sandbox { limits = { nofile = 100, time = 5 } }:with { limits = { fsize = "1M" } }
-    assert.matches("limits +fsize 1048576, nofile 100, time 5s", box:explain())
+    assert.matches("├─ fsize 1048576\n│  ├─ nofile 100\n│  └─ time 5s", box:explain())
   end)
 
   it("mean something", function()
-    assert.matches("did you mean 'cpu'%?", mistake { cpus = 1 })
+    assert.matches("did you mean 'cpu_time'%?", mistake { cpu_tim = 1 })
     for _, bad in ipairs { -1, 1.5, "x", "1.5G", {}, { soft = 2, hard = 1 }, { soft = "unlimited", hard = 1 } } do
       assert.matches("a table where nofile is", mistake { nofile = bad }, 1, false)
     end

@@ -267,7 +267,7 @@ print(libc.ptrace(16, 3, 0, 0))]]) -- PTRACE_ATTACH; it is allowed by the filter
 
   it("goes with limits, streams and trees of the host", function()
     local directory = probe.directory()
-    local bigger = box:with { limits = { nofile = 16, cpu = 5 }, fs = { fs.os(), fs.rw(directory, "/work") } }
+    local bigger = box:with { limits = { nofile = 16, cpu_time = 5 }, fs = { fs.os(), fs.rw(directory, "/work") } }
     local result = inside.run(bigger, { "sh", "-c", "cat > /work/f; unshare -U true; cat /work/f; chmod 4755 /work/f", stdin = "text" })
     probe.remove(directory)
     assert.equal("text", result.stdout)

@@ -33,6 +33,9 @@ long kernel_close_range(struct call *call) {
 /** @see close(2) */
 long kernel_close(struct call *call) { return SYSCALL(close, ARG_FD(0)); }
 
+/** @see flock(2) */
+long kernel_flock(struct call *call) { return SYSCALL(flock, ARG_FD(0), ARG_INT(1)); }
+
 /** @see fchown(2) */
 long kernel_fchown(struct call *call) { return SYSCALL(fchown, ARG_FD(0), ARG_INT(1), ARG_INT(2)); }
 
@@ -46,4 +49,11 @@ long kernel_dup(struct call *call) {
 /** A copy of the fd, with the first free number from `minimum` on. @see F_DUPFD_CLOEXEC(2const) */
 long kernel_dup_above(struct call *call) {
   return SYSCALL(fcntl, ARG_FD(0), F_DUPFD_CLOEXEC, ARG_INT(1));
+}
+
+/** Locks a file against writers, who ask for that with fcntl(2), as long as this fd or a copy of it is open.
+    @see F_OFD_SETLK(2const) */
+long kernel_read_lock(struct call *call) {
+  struct flock whole = { .l_type = F_RDLCK };
+  return SYSCALL(fcntl, ARG_FD(0), F_OFD_SETLK, &whole);
 }

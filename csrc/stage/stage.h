@@ -4,6 +4,8 @@
 
 #include "execute.h"
 
+enum { MAX_KEPT = 64 };
+
 struct stage {
   struct plan_header *plan;
   size_t plan_size;
@@ -11,6 +13,8 @@ struct stage {
   struct held held;
   int failed; /* set in the payload's process, which shares this memory until it executes */
   struct recorder *recorder; /* NULL without one */
+  int kept[MAX_KEPT];        /* fds that stay open as long as the sandbox */
+  int kept_count;
 };
 
 extern struct stage stage;
@@ -30,6 +34,7 @@ void note_end(long pid, int status);
 struct watch {
   long payload;
   int detached; /* goes on without the maker */
+  int lingers;  /* and without the payload, until nobody is left */
   int children; /* an fd of /proc/thread-self/children where there is no PID namespace, else -1 */
   int confined; /* whether Landlock lets our signals reach nobody but the sandbox */
   int signals;  /* a signalfd of SIGCHLD */
@@ -39,7 +44,7 @@ struct watch {
 long open_child_signals(void);
 
 /* Tells of the start, waits for the payload, reaps orphans, obeys the maker, and ends the sandbox. */
-_Noreturn void reap(const struct watch *watch, struct record *started);
+_Noreturn void reap(struct watch *watch, struct record *started);
 
 _Noreturn void leave(int status);
 

@@ -16,6 +16,9 @@ enum { PLAN_MAGIC = 0x706c736e, PLAN_VERSION = 1 };
 /* The stage gets register i as fd FIRST_FD + i and nothing else open. */
 enum { FIRST_FD = 64, REGISTER_ABSENT = -1 };
 
+/* Of fork's argument `detached`: 1, the stage goes on without its maker; this, also without the payload. */
+enum { LINGERING = 2 };
+
 /* Open files that it may have besides. */
 enum { SPARE_FDS = 64 };
 

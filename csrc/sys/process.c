@@ -335,6 +335,11 @@ static lua_Integer integer_option(lua_State *L, const char *key) {
   return n;
 }
 
+static int fd_option(lua_State *L, const char *key) {
+  lua_getfield(L, 1, key);
+  return lua_isnil(L, -1) ? -1 : check_fd(L, lua_gettop(L)); /* stays on the stack */
+}
+
 static int boolean_option(lua_State *L, const char *key) {
   lua_getfield(L, 1, key);
   int b = lua_toboolean(L, -1);
@@ -363,7 +368,8 @@ static int *read_fds(lua_State *L, size_t count) {
  * @function spawn
  * @tparam table options operations and payload (bytes of plans, run in this order), registers (how
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
- *   (flags), userns (fd of a user namespace that is joined first), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
+ *   (flags), userns (fd of a user namespace that is joined first), cgroup (fd of the directory of a control group that it
+ *   is made in), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
  *   plan must await them), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), announces (it has announce)
  * @treturn[1] stage
  * @treturn[2] nil
@@ -380,8 +386,8 @@ static int spawn(lua_State *L) {
   request.payload = luaL_optlstring(L, -1, "", &request.payload_size);
   lua_getfield(L, 1, "namespaces");
   request.namespaces = (uint64_t)check_flags(L, lua_gettop(L), flag_set("namespaces"));
-  lua_getfield(L, 1, "userns");
-  request.userns = lua_isnil(L, -1) ? -1 : check_fd(L, lua_gettop(L));
+  request.userns = fd_option(L, "userns");
+  request.cgroup = fd_option(L, "cgroup");
   request.capabilities = (uint64_t)integer_option(L, "capabilities");
   lua_Integer registers = integer_option(L, "registers");
   luaL_argcheck(L, registers >= REGISTER_FREE && registers <= 30000, 1, "bad count of registers");
@@ -424,6 +430,7 @@ long stage_await(struct call *call) { return bad_in_parent(call); }
 long stage_announce(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
+long stage_keep(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
 long stage_record(struct call *call) { return bad_in_parent(call); }
 long stage_hand_over(struct call *call) { return bad_in_parent(call); }

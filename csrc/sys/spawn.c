@@ -176,6 +176,10 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
     .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | spawn->namespaces,
     .pidfd = (uintptr_t)&spawn->pidfd,
   };
+  if (spawn->cgroup >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = (unsigned)spawn->cgroup;
+  }
   uint64_t all = ~(uint64_t)0, old;
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
   long pid = spawn->userns < 0 ? clone_call(&args, stack + sizeof stack, run_child, &child)

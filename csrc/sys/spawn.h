@@ -22,6 +22,7 @@ struct spawn {
   /* what is wanted */
   uint64_t namespaces;    /* CLONE_NEW… flags */
   int userns;             /* a prepared user namespace to join before they are made, or -1 */
+  int cgroup;             /* the directory of a control group (v2) that it is made in, or -1 */
   uint64_t capabilities;  /* that the stage keeps across its exec, in the new user namespace */
   const char *operations; /* of the recipe, */
   size_t operations_size;

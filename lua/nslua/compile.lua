@@ -5,6 +5,7 @@ local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
+local group_limits = require "nslua.group_limits"
 local landlock = require "nslua.landlock"
 local kernel = require "nslua.kernel"
 local scheduling = require "nslua.scheduling"
@@ -15,6 +16,7 @@ local sys = require "nslua.sys"
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
 local CAP_SYS_ADMIN <const> = 1 << 21
+local LIFETIMES <const> = { maker = 0, detached = 1, last = 2 } -- as the primitive fork takes them
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
@@ -44,6 +46,18 @@ local function record_joins(plan, joined)
     plan.setup:unshare(plan.unshared)
   end
   return true
+end
+
+--- Into the control groups that a run has made: by the register of each; empty where the stage is made in it. What the
+--- payload then sees as its own group is theirs.
+local function record_groups(plan, groups)
+  if not groups then return end
+  plan:owner "control group"
+  for i in ipairs(groups.places) do
+    groups.registers[i] = plan.first:register()
+    plan.setup:write(groups.registers[i], "0")
+  end
+  if plan.new.cgroup then plan.setup:unshare "cgroup" end
 end
 
 local function record_names(plan, recipe, new)
@@ -94,11 +108,12 @@ local function record_keyring(plan, recipe)
   plan.setup:session_keyring()
 end
 
-local function record_setup(plan, recipe, joined)
+local function record_setup(plan, recipe, joined, groups)
   local ok, err = record_joins(plan, joined)
   if not ok then return nil, err end
   plan:owner "user"
   if plan.identity.new and plan.identity.privileged then plan.setup:await() end
+  record_groups(plan, groups)
   record_clock(plan, recipe)
   plan:owner "user"
   plan.identity:record(plan)
@@ -243,24 +258,24 @@ end
 --- Registers that every run fills, and the fd of the children file where there is no PID namespace.
 local function reserve_registers(plan)
   plan.streams = { plan.first:register(), plan.first:register(), plan.first:register() }
-  if not plan.new.pid then
+  if not plan.new.pid and plan.detached ~= LIFETIMES.last then
     plan:owner "reaper"
     plan.children = plan.setup:open(nil, "/proc/thread-self/children", "read")
   end
 end
 
-local function new_plan(recipe, new, identity, tty)
+local function new_plan(recipe, new, identity, tty, groups)
   local inherit = recipe.inherit or {}
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
     nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
-    detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
+    detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
     tty = tty,
   }
   plan.unshared = {}
   for kind in pairs(new) do
-    local made_apart = kind == "user" and identity.delegated or kind == "time"
+    local made_apart = kind == "user" and identity.delegated or kind == "time" or kind == "cgroup" and groups
     if not made_apart and not (kind == "pid" and plan.payload_is_init) then plan.unshared[#plan.unshared + 1] = kind end
   end
   return plan
@@ -287,10 +302,11 @@ local function compile(recipe, new, joined, at, tty)
   if not ok then return nil, identity end
   if not identity then return nil, Error.misuse { { at = at, message = problem } } end
 
-  local plan = new_plan(recipe, new, identity, tty)
+  local groups, err = group_limits.resolve(recipe.limits, seccomp.only_logs(recipe) and 2 or 1)
+  if groups == nil then return nil, err end
+  local plan = new_plan(recipe, new, identity, tty, groups)
   reserve_registers(plan)
-  local err
-  ok, err = record_setup(plan, recipe, joined)
+  ok, err = record_setup(plan, recipe, joined, groups)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
   local own_pty = plan.pty ~= nil
@@ -320,12 +336,12 @@ local function compile(recipe, new, joined, at, tty)
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
     held = held,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
-    identity = identity, entries = plan.entries,
+    identity = identity, entries = plan.entries, groups = groups or nil,
     landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
-    recipe = recipe, hostname = plan.hostname,
+    recipe = recipe, hostname = plan.hostname, scheduling = scheduling.with(recipe.scheduling, groups and groups.affinity),
     record_capabilities = function(section) record_capabilities(section, plan, held) end,
   }
 end

@@ -8,6 +8,8 @@ local sys = require "nslua.sys"
 
 local M = {}
 
+local LIFETIMES <const> = { maker = "its maker", detached = "itself (detached)", last = "its last process (detached)" }
+
 local function warnings_of(ready)
   local texts = {}
   for i, warning in ipairs(lint.of(ready)) do texts[i] = tostring(warning) end
@@ -38,7 +40,7 @@ local function facts_of(title, ready)
     warnings = warnings_of(ready),
     own_pids = ready.new.pid or false, init = recipe.init ~= false, session = recipe.session ~= false,
     lifetime = recipe.lifetime or "maker",
-    limits = recipe.limits, scheduling = recipe.scheduling,
+    limits = recipe.limits, control_groups = ready.groups and ready.groups.held, scheduling = recipe.scheduling,
     command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
   }
 end
@@ -86,15 +88,28 @@ local function map_words(map)
   end):gsub("\n", ", ")
 end
 
-local function limit_words(limits)
-  local words = {}
-  for i, name in ipairs(names.sorted(limits)) do
-    local limit = limits[name]
-    local function number(n) return n < 0 and "unlimited" or ("%d"):format(n) end
-    words[i] = name .. " " .. (type(limit) ~= "table" and ("%gs"):format(limit)
-      or limit.soft == limit.hard and number(limit.soft) or number(limit.soft) .. " to " .. number(limit.hard))
+--- A limit's value: soft and hard, numbers of CPUs, a table by name, or a number.
+local function value_words(value)
+  if type(value) ~= "table" then return value == -1 and "unlimited" or ("%.14g"):format(value) end
+  if value.soft then
+    return value.soft == value.hard and value_words(value.soft) or value_words(value.soft) .. " to " .. value_words(value.hard)
   end
-  return table.concat(words, ", ")
+  if #value > 0 then return table.concat(value, " ") end
+  local words = {}
+  for i, key in ipairs(names.sorted(value)) do words[i] = key .. " " .. value_words(value[key]) end
+  return table.concat(words, " ")
+end
+
+--- @param held what control groups hold, and what stands in for them
+local function limit_words(limits, held)
+  local words = {}
+  for _, name in ipairs(names.sorted(limits)) do
+    local by = held[name] and (" (%s)"):format(held[name].reason and held[name].by .. ": " .. held[name].reason or held[name].by)
+    if name ~= "best_effort" then
+      words[#words + 1] = name .. " " .. value_words(limits[name]) .. (name == "time" and "s" or "") .. (by or "")
+    end
+  end
+  return words
 end
 
 --- How each key of the field reads.
@@ -137,12 +152,12 @@ local function branches(facts)
   branch("landlock", escape(facts.landlock))
   branch("env", "", environment_lines(facts.env))
   branch("cwd", escape(facts.cwd or "the caller's"))
-  if facts.limits then branch("limits", limit_words(facts.limits)) end
+  if facts.limits then branch("limits", "", limit_words(facts.limits, facts.control_groups or {})) end
   if facts.scheduling then branch("scheduling", scheduling_words(facts.scheduling)) end
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("%s; own session: %s; ends with %s"):format(not facts.own_pids and "no PIDs of its own"
     or facts.init and "PID 1 is the reaper" or "PID 1 is the payload", yes_no(facts.session),
-    facts.lifetime == "maker" and "its maker" or "itself (detached)"))
+    LIFETIMES[facts.lifetime]))
   if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
   if #facts.warnings > 0 then branch("warnings", "", facts.warnings) end
   return list

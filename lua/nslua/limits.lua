@@ -21,8 +21,12 @@ local count = or_none(check.count, "an integer that is not negative")
 --- The resources: their units.
 local RESOURCES <const> = {
   as = bytes, core = bytes, data = bytes, fsize = bytes, memlock = bytes, msgqueue = bytes, rss = bytes, stack = bytes,
-  cpu = count, locks = count, nice = count, nofile = count, nproc = count, rtprio = count, rttime = count, sigpending = count,
+  cpu_time = count, locks = count, nice = count, nofile = count, nproc = count, rtprio = count, rttime = count,
+  sigpending = count,
 }
+
+--- What the kernel calls otherwise: its `cpu` is the seconds of one process; in a recipe that is processors of a group.
+local KERNEL_NAMES <const> = { cpu_time = "cpu" }
 
 -- A core of 0 does not keep a piped core handler of the host from being started; 1 does.
 local DEFAULTS <const> = { { "core", 1 }, { "memlock", 1 << 20 }, { "nice", 0 }, { "rtprio", 0 } }
@@ -59,9 +63,10 @@ local function capped(value, hard) return hard >= 0 and hard < value and hard or
 
 --- The limits that a payload gets: those of the recipe, and the defaults.
 -- @tparam ?table wanted the field
+-- @tparam ?table groups of nslua.group_limits: what it holds, and what stands in for a group
 -- @tparam ?boolean inherited the caller's own are left as they are
--- @treturn table name -> { soft=, hard=, by = "setrlimit" }
-function M.of(wanted, inherited)
+-- @treturn table name -> { soft=, hard=, by = "setrlimit" } or { value=, by= }
+function M.of(wanted, groups, inherited)
   local limits = {}
   for _, default in ipairs(inherited and {} or DEFAULTS) do
     local most = capped(default[2], select(2, sys.getrlimit(default[1])))
@@ -70,6 +75,10 @@ function M.of(wanted, inherited)
   for name, of in pairs(wanted or {}) do
     if RESOURCES[name] then limits[name] = { soft = of.soft, hard = of.hard, by = "setrlimit" } end
   end
+  for name, of in pairs(groups and groups.resources or {}) do
+    limits[name] = limits[name] or { soft = of.soft, hard = of.hard, by = "setrlimit" }
+  end
+  for name, of in pairs(groups and groups.held or {}) do limits[name] = of end
   return limits
 end
 
@@ -79,7 +88,7 @@ end
 function M.record(section, limits)
   for _, name in ipairs(M.names) do
     local of = limits[name]
-    if of then section:setrlimit(name, of.soft, of.hard) end
+    if of then section:setrlimit(KERNEL_NAMES[name] or name, of.soft, of.hard) end
   end
 end
 

@@ -18,6 +18,11 @@ local function callable(value)
   return nil, "a function"
 end
 
+local function held(value)
+  if is_file(value) or math.type(value) == "integer" and value >= 0 then return value end
+  return nil, "a file or fd"
+end
+
 local function input(value)
   if is_file(value) or is_function(value) then return value end
   if type(value) == "string" and (INPUT_MODES[value] or not MODES[value]) then return value end
@@ -120,6 +125,11 @@ local OPTIONS <const> = {
   {
     name = "argv0", type = check.text, default = "the command", values = "text",
     doc = "What the program finds as its own name, in place of the first word of the command.",
+  },
+  {
+    name = "hold", type = check.list_of(held), default = "none", values = "a list of files or fds",
+    doc = "Descriptors that are kept open until nothing of the sandbox is left, out of the payload's reach: what is at their "
+      .. "other end sees that. Not with `init = false`.",
   },
   {
     name = "ready", type = callable, default = "none", values = "a function",

@@ -44,14 +44,27 @@ local function passed_of(section, fds)
   return passed
 end
 
---- The set-up's operations, with what Landlock is to allow of the descriptors that are passed before it restricts.
-local function operations_of(ready, section, passed)
-  if #passed == 0 or not ready.ruleset then return ready.operations end
-  local rules = section:section()
-  for _, one in ipairs(passed) do
-    landlock.record_passed(rules, ready.ruleset, ready.landlock.rights, one.register, one.directory)
+--- What a run adds to the set-up, before privileges drop: what Landlock is to allow of the descriptors that are passed,
+--- and what the reaper is to keep open.
+local function additions(ready, section, passed, held)
+  local added = section:section()
+  for _, one in ipairs(ready.ruleset and passed or {}) do
+    landlock.record_passed(added, ready.ruleset, ready.landlock.rights, one.register, one.directory)
   end
-  return ready.operations:sub(1, -#ready.drop - 1) .. rules:bytes() .. ready.drop
+  for _, one in ipairs(held) do added:keep(one.register) end
+  return added:bytes()
+end
+
+local function operations_of(ready, section, passed, held)
+  if #held == 0 and (#passed == 0 or not ready.ruleset) then return ready.operations end
+  return ready.operations:sub(1, -#ready.drop - 1) .. additions(ready, section, passed, held) .. ready.drop
+end
+
+--- What the reaper is to keep open: as passed_of.
+local function held_of(section, list)
+  local held = {}
+  for i, fd in ipairs(list or {}) do held[i] = { register = section:register(), fd = fd } end
+  return held
 end
 
 --- Closes everything from 3 to a number, but for what is passed.
@@ -81,7 +94,7 @@ local function record_limits(section, ready, passed)
   local raised = soft >= 0 and CONTROL_FD + section:registers() + SPARE_FDS > soft
   if raised or wanted and wanted.nofile then record_closing(section, passed) end
   if raised then section:setrlimit("nofile", soft, hard) end
-  local held = limits.of(wanted, ready.plan.inherit.limits)
+  local held = limits.of(wanted, ready.groups, ready.plan.inherit.limits)
   limits.record(section, held)
   if wanted and wanted.time then held.time = { seconds = wanted.time, by = "timer" } end
   return held
@@ -101,7 +114,7 @@ end
 --- Its session and terminal, and what keeps it from the reaper.
 local function record_session(section, owner, ready, terminal)
   owner "scheduling"
-  scheduling.record(section, ready.recipe.scheduling)
+  scheduling.record(section, ready.scheduling)
   owner "payload"
   if terminal or ready.recipe.session ~= false and not ready.plan.inherit.session then section:setsid() end
   if terminal then
@@ -187,7 +200,8 @@ local function record(ready, options, argv, cwd, terminal)
   local env, path = environment(ready.env, options.env, directories ~= nil)
   local passed = passed_of(section, options.fds)
   owner "fds"
-  local operations = operations_of(ready, section, passed)
+  local kept = held_of(section, options.hold)
+  local operations = operations_of(ready, section, passed, kept)
   if options.ready then section:announce() end
   record_session(section, owner, ready, terminal)
   local filters = record_privileges(section, owner, ready)
@@ -204,7 +218,8 @@ local function record(ready, options, argv, cwd, terminal)
   section:execve(program, argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters),
     directories)
   return {
-    operations = operations, bytes = section:bytes(), owners = owners, limits = held, passed = passed,
+    operations = operations, bytes = section:bytes(), owners = owners, limits = held, passed = passed, kept = kept,
+    announce = options.ready,
     registers = section:registers(),
   }
 end
@@ -219,7 +234,7 @@ local M = {}
 -- @treturn table
 function M.of(ready, options, argv, terminal)
   local cwd = options.cwd or ready.cwd
-  if options.env or options.fds or options.argv0 or options.ready or terminal then
+  if options.env or options.fds or options.argv0 or options.ready or options.hold or terminal then
     return record(ready, options, argv, cwd, terminal)
   end
   local words = table.concat(argv, "\0") .. "\0" .. words_of(cwd)

@@ -84,7 +84,9 @@ end
 --- Ends the whole sandbox, whatever it does.
 function Process:stop()
   self.stopped = true
-  if not self.result then self.stage:stop() end
+  if self.result then return end
+  if self.group and not self.recorded then self.group:kill() end
+  self.stage:stop()
 end
 
 --- What the recorder has told.
@@ -100,7 +102,7 @@ end
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and signals.KILL or nil
-  local status = self.stage:reap()
+  local status = not self.lingers and self.stage:reap()
   local was_killed = not status or status & 0x7f ~= 0
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
     return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
@@ -109,6 +111,8 @@ local function finish(self, ended)
   if not drained then return nil, err end
   if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
+  local group = self.group and self.group:usage()
+  if signal == signals.KILL and not self.stopped and group and (group.oom_kills or 0) > 0 then self.reason = "oom" end
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
@@ -117,10 +121,11 @@ local function finish(self, ended)
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
       maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
-      voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches,
+      voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches, group = group,
     },
   }, Result)
   self.stage:close() -- its fds; an event loop learns it by pollfd being nil
+  if self.group then self.group:remove() end
   if self.poller then self.poller:close() end
   return true
 end
@@ -194,6 +199,9 @@ end
 function Process:close()
   self.closed = true
   self.stage:close()
+  if self.group then
+    if self.detached then self.group:release() else self.group:remove() end
+  end
   if self.poller then self.poller:close() end
   self.streams:close()
   if self.terminal then self.terminal:close() end
@@ -235,7 +243,7 @@ function M.spawn(ready, options, argv)
   io.stdout:flush()
   local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local deadline = limit and started_at + limit or nil
-  local stage, enforced = start.start(ready, options, argv,
+  local stage, enforced, group = start.start(ready, options, argv,
     { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline, terminal)
   opened:handed_over()
   if terminal then terminal:handed_over() end
@@ -246,7 +254,8 @@ function M.spawn(ready, options, argv)
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline, grace = options.grace, terminal = terminal,
+    lingers = ready.recipe.lifetime == "last", deadline = deadline, grace = options.grace, terminal = terminal, group = group,
+    detached = ready.recipe.lifetime == "detached",
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)

@@ -31,10 +31,11 @@ local function ionice(value)
   return good
 end
 
-local cpus = check.list_of(check.integer(0, MAX_CPUS - 1))
+local cpu_list = check.list_of(check.integer(0, MAX_CPUS - 1))
 
-local function affinity(value)
-  local good, problem = cpus(value)
+--- Numbers of CPUs, at least one.
+function M.cpus(value)
+  local good, problem = cpu_list(value)
   if not good then return nil, problem end
   if #good == 0 then return nil, "a list of at least one CPU's number" end
   return good
@@ -42,9 +43,17 @@ end
 
 --- The type of the field.
 M.type = check.record {
-  nice = check.integer(-20, 19), ionice = ionice, oom_score_adj = check.integer(-1000, 1000), affinity = affinity,
+  nice = check.integer(-20, 19), ionice = ionice, oom_score_adj = check.integer(-1000, 1000), affinity = M.cpus,
   core = check.boolean,
 }
+
+--- The field with an affinity that the recipe does not name itself.
+function M.with(wanted, affinity)
+  if not affinity or wanted and wanted.affinity then return wanted end
+  local copy = { affinity = affinity }
+  for name, value in pairs(wanted or {}) do copy[name] = value end
+  return copy
+end
 
 --- Records the set-up's part. What the stage is for the OOM killer, the payload inherits: the file is of /proc, where
 --- only the stage has its own at hand. Being much smaller, the stage is not killed before its payload.

@@ -6,6 +6,7 @@
 -- ("replace" unless said otherwise, "map" by key, "append").
 -- @module nslua.schema
 local check = require "nslua.check"
+local controllers = require "nslua.controllers"
 local entry = require "nslua.entry"
 local landlock = require "nslua.landlock"
 local limits = require "nslua.limits"
@@ -145,8 +146,10 @@ local function capabilities(value)
 end
 
 local function limit_types()
-  local types = { time = check.seconds }
-  for name, accepts in pairs(limits.types) do types[name] = accepts end
+  local types = { time = check.seconds, best_effort = check.boolean }
+  for _, of in ipairs { limits.types, controllers.types } do
+    for name, accepts in pairs(of) do types[name] = accepts end
+  end
   return types
 end
 
@@ -325,15 +328,24 @@ local fields = {
     doc = "The payload has a session of its own, apart from the reaper's.",
   },
   {
-    name = "lifetime", type = check.one_of { "maker", "detached" }, values = "\"maker\" | \"detached\"",
-    default = "\"maker\"", doc = "The sandbox ends with the process that made it, or goes on.",
+    name = "lifetime", type = check.one_of { "maker", "detached", "last" },
+    values = "\"maker\" | \"detached\" | \"last\"", default = "\"maker\"",
+    doc = "The sandbox ends with the process that made it; or goes on; with `last` also when its payload has ended, until its "
+      .. "last process has: what its processes leave running goes on.",
   },
   {
     name = "limits", type = check.record(limit_types()), merge = "map",
-    values = "{ time = seconds, " .. table.concat(limits.names, " ") .. " = number | { soft =, hard = } }",
+    values = "{ time = seconds, memory =, swap = bytes, pids = count, cpu = processors, cpus = { numbers }, "
+      .. "io = { [path] = { rbps =, wbps =, riops =, wiops = } }, hugetlb = { [\"2M\"] = bytes }, best_effort = boolean, "
+      .. table.concat(limits.names, " ") .. " = number | { soft =, hard = } }",
     default = "core 1, memlock 1M, nice 0, rtprio 0",
-    doc = "`time`: wall clock; then the whole sandbox is killed. The others are the payload's limits of setrlimit(2): bytes (as "
-      .. "4096 or `\"64M\"`) or counts, or `\"unlimited\"`. Only root may raise one above the caller's own.",
+    doc = "`time`: wall clock; then the whole sandbox is killed. Of the sandbox as a whole, by a control group of its own: "
+      .. "`memory` (as 4096 or `\"64M\"`), `swap` (none when memory is limited and nothing is said), `pids`: processes and "
+      .. "threads, `cpu`: processors' worth of time (0.5), `cpus`: which processors, `io`: of the disk that a path is or "
+      .. "lies on, by bytes and operations a second, `hugetlb`: by size of pages. What no group can hold here is an error that "
+      .. "says what is missing; with `best_effort` it goes without, or with what setrlimit(2) has for one process, and the "
+      .. "result says so. The others are the payload's limits of setrlimit(2): bytes or counts, or "
+      .. "`\"unlimited\"`; `cpu_time` is seconds of one process. Only root may raise one above the caller's own.",
   },
   {
     name = "scheduling", type = scheduling.type, merge = "map",

@@ -9,6 +9,8 @@ local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
+local ENOSYS <const> = 38
+
 local M = {}
 
 --- The payload's pid as the host sees it: the stage's only child; nil when it has none any more.
@@ -111,14 +113,40 @@ end
 
 -- -- the start --
 
-local function spawn_stage(ready, payload, fds, userns, terminal, announces)
-  local stage, step, errno = sys.spawn {
+local function try_spawn(ready, payload, fds, userns, terminal, cgroup)
+  return sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
-    namespaces = ready.namespaces, userns = userns, capabilities = ready.capabilities, uid_map = ready.uid_map,
+    namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
-    proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty, announces = announces,
+    proc_files = ready.proc_files, detached = ready.plan.detached ~= 0, own_pids = ready.own_pids,
+    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil,
   }
+end
+
+--- The files by which the stage joins its control groups; it need not where it is made in one.
+local function open_doors(ready, group, fds, all)
+  local doors, err = group:doors(all)
+  if not doors then return nil, err end
+  for i, fd in pairs(doors) do fds[ready.groups.registers[i]:number()] = fd end
+  return doors
+end
+
+local function close_all(handles)
+  for _, handle in pairs(handles) do handle:close() end
+end
+
+--- The stage, made in its control group where the kernel can do that: moving there takes much longer.
+local function spawn_stage(ready, payload, fds, userns, terminal, group)
+  local stage, step, errno
+  local unified = group and group:unified()
+  for _, cgroup in ipairs { unified or false, unified and false } do
+    local doors, err = {}, nil
+    if group then doors, err = open_doors(ready, group, fds, not cgroup) end
+    if not doors then return nil, err end
+    stage, step, errno = try_spawn(ready, payload, fds, userns, terminal, cgroup or nil)
+    close_all(doors)
+    if stage or errno ~= ENOSYS then break end
+  end
   if not stage then return nil, failure.of_spawn(step, errno) end
   return stage
 end
@@ -141,7 +169,7 @@ end
 
 --- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it. And it
 --- waits until who wants to know that all is set up has been told.
-local function await_start(ready, stage, payload, deadline, terminal, announce)
+local function await_start(ready, stage, payload, deadline, terminal)
   local kind, record = first_message(stage, deadline)
   if kind == "terminal" then
     local ok, err = terminal:connect(record)
@@ -150,7 +178,7 @@ local function await_start(ready, stage, payload, deadline, terminal, announce)
     kind, record = first_message(stage, deadline)
   end
   if kind == "ready" then
-    announce {
+    payload.announce {
       payload = M.payload_pid(stage), reaper = stage:pid(), namespaces = namespaces_of(ready, record.namespaces),
     }
     stage:go()
@@ -174,6 +202,7 @@ local function pass(payload, fds)
     if not ok then return nil, err end
     fds[one.register:number()] = one.fd
   end
+  for _, one in ipairs(payload.kept) do fds[one.register:number()] = one.fd end
   return true
 end
 
@@ -182,6 +211,30 @@ local function terminal_of(stdio)
   for i = 1, 3 do
     if stdio[i] and sys.isatty(stdio[i]) then return stdio[i] end
   end
+end
+
+--- Starts the stage, and waits until the payload has started.
+-- @treturn[1] stage
+-- @treturn[1] table what is enforced
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
+  local opened, skipped = open_sources(ready, payload.registers, fds)
+  if not opened then return nil, skipped end
+  for register, fd in pairs(opened) do fds[register] = fd end
+  local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group)
+  close_all(opened)
+  if not stage then return nil, err end
+  local unbroken, held
+  unbroken, held, err = pcall(await_start, ready, stage, payload, deadline, terminal)
+  if not (unbroken and held) then
+    stage:close()
+    return nil, unbroken and err or held
+  end
+  local skipped_labels = {}
+  labels(ready.sources, ready.owners, skipped, skipped_labels)
+  labels(payload.operations, payload.owners, held.skipped, skipped_labels)
+  return stage, enforced_of(ready, payload, held, skipped_labels)
 end
 
 --- Starts a payload.
@@ -193,6 +246,7 @@ end
 -- @tparam[opt] nslua.terminal terminal that the payload is to have
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
+-- @treturn[1] ?nslua.cgroup its own
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
@@ -214,25 +268,17 @@ function M.start(ready, options, argv, stdio, deadline, terminal)
   local userns
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
-  local opened, skipped = open_sources(ready, payload.registers, fds)
-  if not opened then return nil, skipped end
-  for register, fd in pairs(opened) do fds[register] = fd end
-  local stage
-  stage, err = spawn_stage(ready, payload, fds, userns or nil, terminal, options.ready ~= nil)
-  for _, fd in pairs(opened) do fd:close() end
-  if not stage then return nil, err end
-  local held
-  local unbroken
-  unbroken, held, err = pcall(await_start, ready, stage, payload, deadline, terminal, options.ready)
-  if not (unbroken and held) then
-    stage:close()
-    if not unbroken then error(held, 0) end
-    return nil, err
+  local group
+  if ready.groups and #ready.groups.places > 0 then
+    group, err = require "nslua.cgroup".new(ready.groups)
+    if not group then return nil, err end
   end
-  local skipped_labels = {}
-  labels(ready.sources, ready.owners, skipped, skipped_labels)
-  labels(payload.operations, payload.owners, held.skipped, skipped_labels)
-  return stage, enforced_of(ready, payload, held, skipped_labels)
+  local stage, enforced = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
+  if not stage and group then
+    if (group:usage().memory_reached or 0) > 0 then enforced.hint = "limits.memory may be too low even for the start" end
+    group:remove()
+  end
+  return stage, enforced, group
 end
 
 return M

@@ -191,7 +191,7 @@ rows = {
   { "--args", "FD", "Read further arguments from FD, each ended by NUL", read_arguments },
   { "--argv0", "VALUE", "What the command finds as its own name", set "argv0" },
   {
-    "--not-a-security-boundary", "", "Let steps of the set-up fail that only protect (here none does)",
+    "--not-a-security-boundary", "", "Let steps of the set-up fail that only protect (accepted: here none may)",
     function() end,
   },
   { "--level-prefix", "", "Begin messages with a level, as <3>", set "level_prefix" },
@@ -238,8 +238,17 @@ rows = {
       request.env[name] = false
     end,
   },
-  { "--lock-file", "DEST", "Hold a lock on DEST while the sandbox runs" },
-  { "--sync-fd", "FD", "Keep FD open while the sandbox runs", use_fd "sync_fd" },
+  {
+    "--lock-file", "DEST", "Hold a lock on DEST while the sandbox runs",
+    function(request, target)
+      request.locks = true
+      request.files[#request.files + 1] = { verb = "lock", target = inside(target), entry = fs.lock(inside(target)) }
+    end,
+  },
+  {
+    "--sync-fd", "FD", "Keep FD open while the sandbox runs",
+    function(request, fd) table.insert(request.held, fd) end,
+  },
   { "--bind", "SRC DEST", "Share SRC of the host as DEST", bind "rw" },
   { "--bind-try", "SRC DEST", "The same, unless SRC is missing", bind("rw", { optional = true }) },
   { "--dev-bind", "SRC DEST", "The same, and devices in it work", bind("rw", { dev = true }) },

@@ -15,8 +15,8 @@ local M = {}
 function M.new_request(word_count)
   local caller = sys.identity()
   return {
-    caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {}, layers = {},
-    word_count = word_count, capabilities = caller.uid == 0 and caller.capabilities or 0,
+    caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {},
+    layers = {}, held = {}, word_count = word_count, capabilities = caller.uid == 0 and caller.capabilities or 0,
   }
 end
 
@@ -51,6 +51,7 @@ local function check_namespaces(request)
   end
   if request.hostname and not unshare.uts then die "Specifying --hostname requires --unshare-uts" end
   if request.as_pid_1 and not unshare.pid then die "Specifying --as-pid-1 requires --unshare-pid" end
+  if request.as_pid_1 and request.locks then die "Specifying --as-pid-1 and --lock-file is not permitted" end
 end
 
 --- What bubblewrap does with them, and this does not yet.
@@ -60,9 +61,6 @@ local function check_supported(request)
   end
   if request.assert_userns_disabled and not request.disable_userns then
     die "--assert-userns-disabled without --disable-userns is not supported yet"
-  end
-  if request.sync_fd and not request.die_with_parent then
-    die "--sync-fd without --die-with-parent is not supported yet"
   end
 end
 
@@ -92,11 +90,13 @@ local function capabilities_of(request)
   return names.capabilities(request.capabilities & most)
 end
 
+local REPEATS <const> = { remount = true, chmod = true, lock = true }
+
 --- Of a root that covers all that came before only the last is to be seen.
 local function root_of(files)
   for i = #files, 1, -1 do
     local item = files[i]
-    if item.target == "/" and item.verb ~= "remount" and item.verb ~= "chmod" then return i end
+    if item.target == "/" and REPEATS[item.verb] == nil then return i end
   end
 end
 
@@ -166,7 +166,7 @@ function M.of(request)
     caps = capabilities_of(request), hostname = request.hostname, inherit = inherited_by(request), env = request.env,
     seccomp = #request.programs > 0 and { profile = false, programs = request.programs } or false, landlock = false,
     nesting = not request.disable_userns, init = not request.as_pid_1 and nil,
-    lifetime = request.die_with_parent and "maker" or "detached",
+    lifetime = request.die_with_parent and "maker" or "last",
   }
 end
 

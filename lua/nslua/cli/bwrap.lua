@@ -25,6 +25,8 @@ local WORDS <const> = {
   write_file = function(err) return "Can't create file " .. err.path end,
   symlink = function(err) return "Can't make symlink at " .. err.path end,
   chmod = function(err) return ("Can't chmod 0%s %s"):format(err.step:match "^chmod (%d+) (.*)$") end,
+  open = function(err) return "Unable to open lock file " .. err.path end,
+  read_lock = function(err) return "Unable to lock file " .. err.step:gsub("^lock ", "") end,
   chdir = function(err) return "Can't chdir to " .. err.path end,
   execve = function(err) return "execvp " .. err.path end,
 }
@@ -76,6 +78,13 @@ end
 
 -- -- the run --
 
+--- What the reaper keeps open is not the command's, unless that is its own reaper.
+local function held_by(request)
+  if request.as_pid_1 or #request.held == 0 then return nil end
+  for _, fd in ipairs(request.held) do request.used[fd] = true end
+  return request.held
+end
+
 --- What is open passes, but what the arguments have given us.
 local function passed_by(request)
   local fds = {}
@@ -97,7 +106,8 @@ end
 
 local function run(request, command)
   command.stdin, command.stdout, command.stderr = "inherit", "inherit", "inherit"
-  command.argv0, command.fds, command.ready = request.argv0, passed_by(request), announce(request)
+  command.argv0, command.hold, command.ready = request.argv0, held_by(request), announce(request)
+  command.fds = passed_by(request)
   local box = sandbox(recipes.of(request))
   if request.die_with_parent then sys.parent_death_signal(SIGKILL) end
   local process, err = box:spawn(command)

@@ -118,6 +118,19 @@ rows.chmod = {
   end,
 }
 
+rows.lock = {
+  parameters = { verb.target }, options = {},
+  summary = function(e) return "lock " .. e.target end, repeats = true,
+  doc = "Holds a lock on a file for reading, as of fcntl(2), until nothing of the sandbox is left: who updates what it uses can "
+    .. "see that. Links are followed inside the finished sandbox. Not with `init = false`.",
+  record = function(e, plan)
+    if plan.payload_is_init then verb.mistake(e, "with init = false there is nobody to hold it") end
+    local file = plan.steps_:open(nil, e.target, { "read", "nonblock" })
+    plan.steps_:read_lock(file)
+    plan.steps_:keep(file)
+  end,
+}
+
 rows.mask = {
   parameters = { verb.target }, options = { optional = check.boolean },
   summary = function(e) return "mask " .. e.target end, flags = "empty", repeats = true,
