@@ -68,7 +68,7 @@ end
 local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
 
 --- How large a tmpfs may become: bytes, or half of the memory, as the kernel's own default is.
-M.size = check.any_of(check.one_of { "half" }, check.size)
+M.size = check.any_of(check.size, check.one_of { "half" })
 
 --- The parameters of a tmpfs that limit it, by the options size and inodes.
 function M.limits(options)

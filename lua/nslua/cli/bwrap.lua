@@ -25,12 +25,13 @@ local WORDS <const> = {
   write_file = function(err) return "Can't create file " .. err.path end,
   symlink = function(err) return "Can't make symlink at " .. err.path end,
   chmod = function(err) return ("Can't chmod 0%s %s"):format(err.step:match "^chmod (%d+) (.*)$") end,
+  fsmount = function(err) return ("Can't mount %s on /newroot%s"):format(err.step:match "^(%w+) on ([^:]*)") end,
   open = function(err) return "Unable to open lock file " .. err.path end,
   read_lock = function(err) return "Unable to lock file " .. err.step:gsub("^lock ", "") end,
   chdir = function(err) return "Can't chdir to " .. err.path end,
   execve = function(err) return "execvp " .. err.path end,
 }
-WORDS.directory = WORDS.mkdir
+WORDS.directory, WORDS.fsconfig = WORDS.mkdir, WORDS.fsmount
 
 --- The words of an error of nslua's: bubblewrap's where callers may look for them.
 local function message_of(err)
@@ -139,8 +140,11 @@ local function main(request, words, name)
   return run(request, table.move(words, at, #words, 1, {}))
 end
 
-return function(words)
+--- @tparam table words of the command line
+-- @tparam[opt] string|function name that we were called by
+return function(words, name)
+  collectgarbage "stop" -- as little as this is
   local request = recipes.new_request(#words)
-  local ok, status = pcall(main, request, words, "nslua bwrap")
+  local ok, status = pcall(main, request, words, type(name) == "string" and name or "nslua bwrap")
   os.exit(ok and status or say(request, message_of(status))) -- at once: nobody needs what is left of the state
 end

@@ -98,7 +98,7 @@ rows.symlink = {
   summary = function(e) return ("symlink %s to %s"):format(e.target, e.link) end,
   doc = "A symbolic link: first what it leads to, then where it is.",
   record = function(e, plan)
-    local path, parents, own = plan:resolve(e.target, e.options)
+    local path, parents, own = plan:resolve(e.target, e.options, true)
     verb.check_may_make(e, own)
     plan.tree:symlink(e.link, plan.root, path, parents)
     if own then plan:declare_link(path, e.link) end
