@@ -192,28 +192,44 @@ local function terminal_of(stdio)
   end
 end
 
+local function has_groups(ready) return ready.groups and #ready.groups.places > 0 end
+local function new_group(ready, pid) return require "nslua.cgroup".new(ready.groups, pid) end
+
+--- The payload has started as the recipe says.
+local function check_start(ready, stage, payload, deadline, terminal, group)
+  local held, err = await_start(ready, stage, payload, deadline, terminal)
+  if not held or not group or group:holds(stage:pid()) then return held, err end
+  return nil, Error.new { step = "verification", reason = "the sandbox is not in its control group" }
+end
+
 --- Starts the stage, and waits until the payload has started.
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
+-- @treturn[1] ?nslua.cgroup its own, which may have been there before
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
+-- @treturn[2] ?nslua.cgroup
 local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
   local opened, skipped = open_sources(ready, payload.registers, fds)
-  if not opened then return nil, skipped end
+  if not opened then return nil, skipped, group end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group)
   close_all(opened)
-  if not stage then return nil, err end
+  if not stage then return nil, err, group end
+  if not group and has_groups(ready) then
+    group, err = new_group(ready, stage:pid())
+    if group then stage:go() end
+  end
   local held
-  held, err = await_start(ready, stage, payload, deadline, terminal)
+  if not err then held, err = check_start(ready, stage, payload, deadline, terminal, group) end
   if not held then
     stage:close()
-    return nil, err
+    return nil, err, group
   end
   local skipped_labels = {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
-  return stage, enforced_of(ready, payload, held, skipped_labels)
+  return stage, enforced_of(ready, payload, held, skipped_labels), group
 end
 
 local M = {}
@@ -250,11 +266,12 @@ function M.start(ready, options, argv, stdio, deadline, terminal)
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
   local group
-  if ready.groups and #ready.groups.places > 0 then
-    group, err = require "nslua.cgroup".new(ready.groups)
+  if has_groups(ready) and not ready.groups.late then
+    group, err = new_group(ready)
     if not group then return nil, err end
   end
-  local stage, enforced = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
+  local stage, enforced
+  stage, enforced, group = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
   if not stage and group then
     if (group:usage().memory_reached or 0) > 0 then enforced.hint = "limits.memory may be too low even for the start" end
     group:remove()
