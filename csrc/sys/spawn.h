@@ -33,6 +33,7 @@ struct spawn {
   int proc_file_count;
   const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
+  int is_sent; /* the fds are sent: their numbers in the stage leave no gap where there is none */
 
   /* what came of it */
   pid_t pid;
@@ -43,6 +44,10 @@ struct spawn {
 
 /* Returns 0, or an errno with `step` set; then nothing is left behind. */
 int spawn_stage(struct spawn *spawn);
+
+/* Asks the stage behind a control socket for another one, inside of all that it is in. Operations, payload and fds are
+   used, and control is set; the pidfd comes as its first record. Returns as spawn_stage. */
+int join_stage(struct spawn *spawn, int control);
 
 /* Sends SIGKILL by pidfd. */
 void kill_process(int pidfd);

@@ -97,7 +97,7 @@ local function record_session(section, owner, ready, terminal)
     terminal:record(section, ready.pty)
   end
   owner "landlock"
-  if ready.guard then section:landlock_restrict(ready.guard) end
+  if ready.guard then landlock.record_guard(section) end
 end
 
 --- Privileges go; the filters are left that come with the exec. Without no_new_privs they take a capability that is
@@ -110,7 +110,7 @@ local function record_privileges(section, owner, ready)
     filters = nil
   end
   owner "payload"
-  ready.record_capabilities(section)
+  if ready.identity.holds then section:capset(ready.keep, ready.keep, ready.keep) end
   section:hold()
   if filters and filters.mode then
     owner "recorder of seccomp"
