@@ -45,7 +45,7 @@ static _Noreturn void become_another(long parent, const int *fds, size_t count) 
   r = end_with(parent);
   if (r >= 0) r = tell_joined();
   if (r < 0) report_failure(r);
-  stage_main();
+  run_plan();
 }
 
 void start_another(const int *fds, size_t count) {

@@ -211,17 +211,22 @@ static struct plan_header *map_plan(void) {
   return stage.plan;
 }
 
-__attribute__((used)) void stage_main(void) {
+void run_plan(void) {
   struct plan_header *header = map_plan();
   if (header->magic != PLAN_MAGIC || header->version != PLAN_VERSION) report_failure(-EPROTO);
   stage.machine.registers = (int32_t *)(header + 1);
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
   stage.machine.end = (char *)header + stage.plan_size;
+  continue_plan(0);
+}
+
+_Noreturn __attribute__((used)) void stage_main(void);
+void stage_main(void) {
   struct call none = { 0 };
   long r = kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
   if (r < 0) report_failure(r);
   SYSCALL(umask, 0); /* the modes in the plan are meant as they are */
-  continue_plan(0);
+  run_plan();
 }
 
 #if defined(__x86_64__)

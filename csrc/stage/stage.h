@@ -21,7 +21,7 @@ long report(struct record *record);
 _Noreturn void report_failure(long failure);
 
 /* Reads the plan and runs it. */
-_Noreturn void stage_main(void);
+_Noreturn void run_plan(void);
 
 /* The caller ends with its parent, which must be this process, or one that it cannot see. */
 long end_with(long parent);

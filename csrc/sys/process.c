@@ -155,7 +155,12 @@ static ssize_t receive_record(const struct stage_handle *stage, int flags, struc
     message.msg_control = &control;
     message.msg_controllen = CMSG_SPACE(sizeof *fd);
   }
-  ssize_t n = recvmsg(stage->control, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  ssize_t n;
+  do n = recvmsg(stage->control, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  while (
+      n < 0 &&
+      errno ==
+          ECONNRESET); /* told once, before its last messages, when it ends without having read ours */
   int error = errno;
   const struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
   *fd = -1;
@@ -221,7 +226,7 @@ static int stage_receive(lua_State *L) {
 static int send_command(lua_State *L, const struct stage_handle *stage, struct command command) {
   if (stage->control < 0) return push_failure(L, "kill", ESRCH);
   if (send(stage->control, &command, sizeof command, MSG_NOSIGNAL) < 0)
-    return push_failure(L, "kill", errno == EPIPE ? ESRCH : errno);
+    return push_failure(L, "kill", send_failure(errno));
   lua_pushboolean(L, 1);
   return 1;
 }

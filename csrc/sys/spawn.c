@@ -182,6 +182,8 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
 
 /* -- the maker's side -- */
 
+int send_failure(int error) { return error == EPIPE || error == ECONNRESET ? ESRCH : error; }
+
 void kill_process(int pidfd) { SYSCALL(pidfd_send_signal, pidfd, SIGKILL, 0, 0); }
 
 int reap_process(int pidfd) {
@@ -341,7 +343,7 @@ static int send_exec(int control, const int *fds, size_t count) {
   rights.header.cmsg_len = CMSG_LEN(count * sizeof *fds);
   memcpy(CMSG_DATA(&rights.header), fds, count * sizeof *fds);
   if (sendmsg(control, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return 0;
-  return errno == EPIPE || errno == ECONNRESET ? ESRCH : errno;
+  return send_failure(errno);
 }
 
 static int send_fds(const struct spawn *spawn, int control) {

@@ -49,6 +49,9 @@ int spawn_stage(struct spawn *spawn);
    used, and control is set; the pidfd comes as its first record. Returns as spawn_stage. */
 int join_stage(struct spawn *spawn, int control);
 
+/* What the errno of a send to a stage means: ESRCH when it has ended. */
+int send_failure(int error);
+
 /* Sends SIGKILL by pidfd. */
 void kill_process(int pidfd);
 
