@@ -271,7 +271,7 @@ static void stop(const struct stage_handle *stage) {
       if (has_ended(stage, STOP_INTERVAL_MS)) return;
     }
   }
-  kill_process(stage->pidfd);
+  if (kill_process(stage->pidfd) < 0) ask_to_end(stage);
 }
 
 /*** Ends the whole sandbox. @function stage:stop */

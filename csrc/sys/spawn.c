@@ -184,7 +184,7 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
 
 int send_failure(int error) { return error == EPIPE || error == ECONNRESET ? ESRCH : error; }
 
-void kill_process(int pidfd) { SYSCALL(pidfd_send_signal, pidfd, SIGKILL, 0, 0); }
+long kill_process(int pidfd) { return SYSCALL(pidfd_send_signal, pidfd, SIGKILL, 0, 0); }
 
 int reap_process(int pidfd) {
   siginfo_t info = { 0 };

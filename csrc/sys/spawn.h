@@ -52,8 +52,8 @@ int join_stage(struct spawn *spawn, int control);
 /* What the errno of a send to a stage means: ESRCH when it has ended. */
 int send_failure(int error);
 
-/* Sends SIGKILL by pidfd. */
-void kill_process(int pidfd);
+/* Sends SIGKILL by pidfd; 0 or -errno. */
+long kill_process(int pidfd);
 
 /* Waits for the end of a process and takes its zombie if it is still ours to take. Returns the wait
    status, or -1 when somebody else (SIGCHLD ignored, a waitpid(-1) loop) took it. */

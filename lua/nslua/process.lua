@@ -303,6 +303,14 @@ local function time_left(sandbox, timeout)
   return timeout and left and math.min(timeout, left) or timeout or left
 end
 
+--- What a further command needs of a sandbox; kept, but with a terminal.
+local function further_of(sandbox, tty)
+  local kept = not tty and sandbox.further
+  local further = kept or require("nslua.payload").further(sandbox.ready, sandbox.payload, tty)
+  if not tty then sandbox.further = further end
+  return further
+end
+
 --- Starts a further command in the running sandbox: in its namespaces, root and control group, with the payload's ids,
 -- capabilities, filter, limits and Landlock; it gets no new privileges, whatever the recipe says of that. It is a process of
 -- its own, to wait for, kill and close, and ends with the sandbox at the latest. Killed, closed or timed out it ends as a
@@ -320,8 +328,7 @@ function Process:exec(options)
   local refusal = exec_refusal(sandbox)
   if refusal then return nil, refusal end
   local process, err = launch(sandbox.ready, checked, argv, time_left(sandbox, checked.timeout), function(...)
-    local ready = require("nslua.payload").further(sandbox.ready, sandbox.payload, checked.tty)
-    return start.further(ready, sandbox.stage, checked, argv, ...)
+    return start.further(further_of(sandbox, checked.tty), sandbox.stage, checked, argv, ...)
   end)
   if process then process.sandbox = sandbox end
   return process, err
