@@ -124,7 +124,7 @@ local function record_setup(plan, recipe, joined, groups)
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
-    plan.setup:fork("pid", plan.detached, nil, 0)
+    plan.setup:fork("pid", plan.detached, nil, 0, 0)
     plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
@@ -182,15 +182,21 @@ local function record_steps(plan, recipe)
   end
 end
 
+--- What the payload may hold, and the reaper for one that comes later. A user namespace's root would get capabilities at
+--- execve in spite of the empty sets; the bits forbid it for good.
+local function record_bounds(plan, capabilities)
+  if not plan.identity.holds then return end
+  plan.drop:bounding(capabilities)
+  plan.drop:ambient(capabilities)
+  plan.drop:securebits(LOCKED_SECUREBITS)
+end
+
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 -- @param confined whether the ruleset keeps signals within the sandbox
 local function record_drop(plan, recipe, capabilities, ruleset, confined)
   local drop = plan.drop
   plan:owner "privileges"
-  if plan.identity.holds then
-    drop:bounding(capabilities)
-    drop:ambient(0)
-  end
+  record_bounds(plan, capabilities)
   if recipe.no_new_privs ~= false then drop:no_new_privs() end
   if ruleset then
     plan:owner "landlock"
@@ -199,7 +205,7 @@ local function record_drop(plan, recipe, capabilities, ruleset, confined)
   if plan.payload_is_init then return end
   plan:owner "reaper"
   if plan.children then drop:child_subreaper(1) end
-  drop:fork({}, plan.detached, plan.children, confined and 1 or 0)
+  drop:fork({}, plan.detached, plan.children, confined and 1 or 0, plan.identity.holds and capabilities or 0)
   if plan.children then drop:parent_death_signal(signals.KILL) end
 end
 
@@ -209,16 +215,6 @@ local function capability_mask(caps, identity)
     return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
   end
   return caps or 0
-end
-
---- A user namespace's root would get capabilities at execve in spite of the empty sets; the bits forbid
---- it for good.
-local function record_capabilities(section, plan, capabilities)
-  if not plan.identity.holds then return end
-  section:capset(capabilities | 1 << 8, capabilities | 1 << 8, capabilities)
-  section:ambient(capabilities)
-  section:securebits(LOCKED_SECUREBITS)
-  section:capset(capabilities, capabilities, capabilities)
 end
 
 -- -- the whole --
@@ -299,7 +295,7 @@ local function compile(recipe, new, joined, at, tty)
     if not policy then return nil, err end
     ruleset, guard = landlock.record(plan, policy)
   end
-  record_drop(plan, recipe, capabilities, ruleset, guard ~= nil)
+  record_drop(plan, recipe, capabilities, ruleset, guard)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
@@ -318,7 +314,6 @@ local function compile(recipe, new, joined, at, tty)
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
     recipe = recipe, hostname = plan.hostname, scheduling = scheduling.with(recipe.scheduling, groups and groups.affinity),
-    record_capabilities = function(section) record_capabilities(section, plan, capabilities) end,
   }
 end
 

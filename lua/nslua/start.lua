@@ -9,7 +9,7 @@ local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
-local ENOSYS <const> = 38
+local EPERM <const>, ESRCH <const>, EAGAIN <const>, ENOSYS <const> = 1, 3, 11, 38
 
 -- -- what only the caller can prepare --
 
@@ -155,6 +155,26 @@ local function first_message(stage, deadline)
   end
 end
 
+--- Why the sandbox's stage has not been told.
+local UNTOLD <const> = {
+  [EPERM] = "the sandbox is that of another process", [ESRCH] = "the sandbox has ended",
+  [EAGAIN] = "the stage of the sandbox does not answer",
+}
+
+local function exec_failure(step, errno)
+  if not UNTOLD[errno] then return failure.of_spawn("exec: " .. step, errno) end
+  return Error.new { step = "exec", errno = errno, reason = UNTOLD[errno] }
+end
+
+--- Where another stage is to make this one: whether it has.
+local function await_joined(stage, deadline)
+  local kind, record = first_message(stage, deadline)
+  if kind == "joined" then return true end
+  if kind == "failed" then return nil, failure.of_spawn("exec: start of the stage", record.errno) end
+  if kind then return nil, exec_failure("stage", ESRCH) end
+  return nil, record
+end
+
 --- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it.
 local function await_start(ready, stage, payload, deadline, terminal)
   local kind, record = first_message(stage, deadline)
@@ -192,14 +212,70 @@ local function terminal_of(stdio)
   end
 end
 
+--- What a run gives its payload: its streams, what is passed besides, a terminal where the sandbox has none to give.
+-- @treturn[1] table register -> fd
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function given_to(ready, payload, stdio, terminal)
+  local fds = {}
+  for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
+  local ok, err = pass(payload, fds)
+  if ok and terminal and not ready.own_pty then
+    ok, err = terminal:open(ready.identity)
+    fds[ready.pty:number()] = terminal.slave
+  end
+  return ok and fds, err
+end
+
+--- What the set-up takes from us besides.
+local function give_setup(ready, fds, stdio)
+  for register, fd in pairs(ready.passed) do fds[register] = fd end
+  local given = ready.plan.terminal
+  if given then fds[given:number()] = terminal_of(stdio) end
+  return prepare_idmaps(ready, fds)
+end
+
+-- -- control groups --
+
 local function has_groups(ready) return ready.groups and #ready.groups.places > 0 end
 local function new_group(ready, pid) return require "nslua.cgroup".new(ready.groups, pid) end
 
---- The payload has started as the recipe says.
-local function check_start(ready, stage, payload, deadline, terminal, group)
+--- The group that is made before the stage; false where there is none, or it comes later.
+local function early_group(ready)
+  if not has_groups(ready) or ready.groups.late then return false end
+  return new_group(ready)
+end
+
+--- The group that a stage waits for.
+local function late_group(ready, stage)
+  local group, err = new_group(ready, stage:pid())
+  if group then stage:go() end
+  return group, err
+end
+
+--- After a start that failed.
+local function drop_group(group, err)
+  if not group then return end
+  if (group:usage().memory_reached or 0) > 0 then err.hint = "limits.memory may be too low even for the start" end
+  group:remove()
+end
+
+-- -- the wait --
+
+--- Whether the stage has ended; who is about to is in no group any more.
+local function has_ended(stage) return sys.poll(1, stage:pidfd(), "r") end
+
+--- Waits until the payload has started and is what it should be, in its group; otherwise all ends.
+-- @treturn[1] table held
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function confirm(ready, stage, payload, deadline, terminal, group)
   local held, err = await_start(ready, stage, payload, deadline, terminal)
-  if not held or not group or group:holds(stage:pid()) then return held, err end
-  return nil, Error.new { step = "verification", reason = "the sandbox is not in its control group" }
+  if held and group and not (group:holds(stage:pid()) or has_ended(stage)) then
+    held, err = nil, Error.new { step = "verification", reason = "the sandbox is not in its control group" }
+  end
+  if not held then stage:close() end
+  return held, err
 end
 
 --- Starts the stage, and waits until the payload has started.
@@ -217,15 +293,15 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
   close_all(opened)
   if not stage then return nil, err, group end
   if not group and has_groups(ready) then
-    group, err = new_group(ready, stage:pid())
-    if group then stage:go() end
+    group, err = late_group(ready, stage)
+    if not group then
+      stage:close()
+      return nil, err
+    end
   end
   local held
-  if not err then held, err = check_start(ready, stage, payload, deadline, terminal, group) end
-  if not held then
-    stage:close()
-    return nil, err, group
-  end
+  held, err = confirm(ready, stage, payload, deadline, terminal, group)
+  if not held then return nil, err, group end
   local skipped_labels = {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
@@ -243,40 +319,51 @@ local M = {}
 -- @tparam[opt] nslua.terminal terminal that the payload is to have
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
+-- @treturn[1] table payload of nslua.payload
 -- @treturn[1] ?nslua.cgroup its own
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
   if ready.refusal then return nil, ready.refusal end
   local payload = payloads.of(ready, options, argv, terminal)
-  local fds = {}
-  for register, fd in pairs(ready.passed) do fds[register] = fd end
-  for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
-  local given = ready.plan.terminal
-  if given then fds[given:number()] = terminal_of(stdio) end
-  local ok, err = pass(payload, fds)
-  if ok then ok, err = prepare_idmaps(ready, fds) end
+  local fds, err = given_to(ready, payload, stdio, terminal)
+  local ok = fds
+  if ok then ok, err = give_setup(ready, fds, stdio) end
   if not ok then return nil, err end
-  if terminal and not ready.own_pty then
-    ok, err = terminal:open(ready.identity)
-    if not ok then return nil, err end
-    fds[ready.pty:number()] = terminal.slave
-  end
   local userns
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
   local group
-  if has_groups(ready) and not ready.groups.late then
-    group, err = new_group(ready)
-    if not group then return nil, err end
-  end
+  group, err = early_group(ready)
+  if group == nil then return nil, err end
   local stage, enforced
   stage, enforced, group = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
-  if not stage and group then
-    if (group:usage().memory_reached or 0) > 0 then enforced.hint = "limits.memory may be too low even for the start" end
-    group:remove()
+  if not stage then drop_group(group, enforced) end
+  return stage, enforced, payload, group
+end
+
+--- Starts a further command in a running sandbox.
+-- @tparam table ready of nslua.payload.further
+-- @param maker stage of the sandbox
+-- @return as start; its parameters are those of start
+function M.further(ready, maker, options, argv, stdio, deadline, terminal)
+  local payload = payloads.of(ready, options, argv, terminal)
+  local fds, err = given_to(ready, payload, stdio, terminal)
+  if not fds then return nil, err end
+  local stage, step, errno = maker:exec {
+    operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
+    detached = ready.recipe.lifetime == "detached", terminal = terminal ~= nil and ready.own_pty,
+  }
+  if not stage then return nil, exec_failure(step, errno) end
+  local joined, held
+  joined, err = await_joined(stage, deadline)
+  if not joined then
+    stage:close()
+    return nil, err
   end
-  return stage, enforced, group
+  held, err = confirm(ready, stage, payload, deadline, terminal)
+  if not held then return nil, err end
+  return stage, enforced_of(ready, payload, held, {}), payload
 end
 
 return M

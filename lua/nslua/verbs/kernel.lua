@@ -115,17 +115,6 @@ local function make_directory(e, plan)
   plan:seal(mount)
 end
 
---- A new terminal of this devpts, whose master goes to the maker: the payload never has it.
--- @return a register of the slave
-local function record_terminal(plan, pts)
-  local tree = plan.tree
-  local master = tree:open(pts, "ptmx", { "read_write", "nonblock", "noctty" })
-  local slave = tree:pty_slave(master)
-  tree:hand_over(master)
-  tree:close(master)
-  return slave
-end
-
 --- The terminal that a run hands to its payload, as our own mounts have it; nothing where it hands none.
 local function record_given(plan)
   plan.terminal = plan.terminal or plan.first:register()
@@ -134,7 +123,7 @@ end
 
 --- The payload's terminal is its console.
 local function record_console(e, plan, pts)
-  if plan.tty then plan.pty = plan.pty or record_terminal(plan, pts) end
+  if plan.tty then plan.pty = plan.pty or require("nslua.terminal").record_new(plan.tree, pts, "ptmx") end
   local console, section = plan.pty, plan.tree
   if not console then console, section = record_given(plan), plan.sources end
   local clone = section:open_tree(console, nil, "clone")
@@ -158,6 +147,7 @@ rows.dev = {
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
     plan:place(pts, e.target .. "/pts")
+    plan.ptmx = plan.ptmx or plan:resolve(e.target) .. "/pts/ptmx"
     record_console(e, plan, pts)
     plan:add(verb.inner_dir(e.target .. "/shm", TMPFS_MODE, { writable = true, exec = false }))
   end,
