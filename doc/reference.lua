@@ -42,7 +42,7 @@ end
 
 local function print_run()
   print "\n## Options of a run\n"
-  print "What `box:run { … }` and `box:spawn { … }` take besides the words of the command.\n"
+  print "What `box:run { … }`, `box:spawn { … }` and `process:exec { … }` take besides the words of the command.\n"
   head("option", "values", "default", "")
   for _, option in ipairs(require "nslua.options".list) do
     row(code(option.name), code(option.values), cell(option.default), cell(option.doc))

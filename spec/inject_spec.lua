@@ -66,7 +66,8 @@ end
 --- Tolerated because the kernel may lack it.
 local OPTIONAL <const> = { keyctl = true }
 
---- The payload: two system calls, so that a failure meant for the set-up does not hit a C library.
+--- The payload: two system calls, so that a failure meant for the set-up does not hit a C library. With WAITS it is one
+--- that waits for the end of its stdin.
 local PAYLOAD <const> = [[
 #if defined(__x86_64__)
 static long call3(long n, long a, long b, long c) {
@@ -74,6 +75,7 @@ static long call3(long n, long a, long b, long c) {
   __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
   return r;
 }
+#define READ 0
 #define WRITE 1
 #define EXIT 60
 #else
@@ -85,11 +87,17 @@ static long call3(long n, long a, long b, long c) {
   __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
   return x0;
 }
+#define READ 63
 #define WRITE 64
 #define EXIT 93
 #endif
 void _start(void);
 void _start(void) {
+#ifdef WAITS
+  char end;
+  call3(READ, 0, (long)&end, 1);
+  for (;;) call3(EXIT, 0, 0, 0);
+#endif
   long r = call3(WRITE, 1, (long)"ran", 3);
   for (;;) call3(EXIT, r == 3 ? 0 : 9, 0, 0);
 }
@@ -108,7 +116,20 @@ os.execute(("exec strace -f -qq -o %s/trace %s -p %d >/dev/null 2>&1 &"):format(
 repeat
   status:seek "set"
 until (status:read "a" or ""):match "TracerPid:%s*(%d+)" ~= "0"
-local ok, result, err = pcall(box.run, box, { directory .. "/payload", arg[4], stdin = "null", stdout = output, stderr = "null" })
+local options = { directory .. "/payload", arg[4], stdin = "null", stdout = output, stderr = "null" }
+
+--- The payload as a further command in a sandbox.
+local function exec()
+  local process, err = box:spawn { directory .. "/waits", arg[4], stdin = "pipe", stdout = "null", stderr = "null" }
+  if not process then return nil, err end
+  local sandbox <close>, command = process, nil
+  command, err = sandbox:exec(options)
+  if not command then return nil, err end
+  local running <close> = command
+  return running:wait()
+end
+
+local ok, result, err = pcall(arg[5] == "exec" and exec or box.run, box, options)
 if not ok then print("raised " .. tostring(result))
 elseif not result then print("error " .. tostring(err))
 else print("result " .. tostring(result)) end
@@ -122,6 +143,8 @@ local RECIPES <const> = {
   { "a sandbox whose payload is PID 1", "sandbox { namespaces = { 'user', 'pid' }, init = false }" },
   { "a sandbox whose filter only logs", "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" },
   { "the default sandbox", "sandbox { fs = { fs.os(), fs.ro(directory, directory) } }" },
+  { "a further command in a sandbox", "sandbox { namespaces = { 'user', 'pid' } }", "exec" },
+  { "a further command in a sandbox without a PID namespace", "sandbox { namespaces = { 'user' } }", "exec" },
 }
 
 --- How often each call is made, by the process of a clean run that makes it most often.
@@ -146,15 +169,18 @@ describe("when one system call of the set-up fails", function()
     directory = probe.directory()
     host = watch.program(directory, HOST)
     probe.write(directory .. "/payload.c", PAYLOAD)
-    local output, status = probe.shell(("cc -O1 -nostdlib -static -o %s/payload %s/payload.c"):format(directory, directory))
-    assert.equal(0, status, output)
+    for name, option in pairs { payload = "-UWAITS", waits = "-DWAITS" } do
+      local output, status = probe.shell(("cc -O1 -nostdlib -static %s -o %s/%s %s/payload.c"):format(option, directory, name,
+        directory))
+      assert.equal(0, status, output)
+    end
   end)
   teardown(function() probe.remove(directory) end)
 
-  local function run(recipe, injection, marker)
+  local function run(recipe, injection, marker, how)
     probe.shell(("rm -f %s/trace"):format(directory))
-    local output, status = probe.shell(("timeout -s KILL 10 lua5.4 %s %s %q %q %s"):format(host, directory, recipe,
-      injection, marker))
+    local output, status = probe.shell(("timeout -s KILL 10 lua5.4 %s %s %q %q %s %s"):format(host, directory, recipe,
+      injection, marker, how or "run"))
     local ran = probe.read(directory .. "/output") == "ran"
     return output, status, ran
   end
@@ -176,30 +202,31 @@ describe("when one system call of the set-up fails", function()
   end
 
   --- Whether the call that failed was one of the set-up: not the payload's, nor the maker's afterwards.
-  local function of_setup(trace)
+  local function of_setup(trace, how)
     local before = trace:match "^(.-)\n[^\n]*%(INJECTED%)"
     if not before then return false end
-    local program = select(2, before:gsub("execve%(\"[^\n]*/payload\"[^\n]* = 0", ""))
-    return program == 0 and not before:find "execve resumed[^\n]*= 0"
+    local at_once = select(2, before:gsub("execve%([^\n]* = 0%f[\n\0]", ""))
+    local resumed = select(2, before:gsub("execve resumed[^\n]* = 0%f[\n\0]", ""))
+    return at_once + resumed < (how == "exec" and 2 or 1)
   end
 
   for _, case in ipairs(RECIPES) do
-    local title, recipe = case[1], case[2]
+    local title, recipe, how = table.unpack(case)
     it(title .. " fails clearly or is as it should be", function()
 
       local marker = watch.marker()
-      local output, status, ran = run(recipe, "", marker)
+      local output, status, ran = run(recipe, "", marker, how)
       assert.same({ "result exited with 0\n", 0, true }, { output, status, ran })
       local problems, tried = {}, 0
       for name, count in pairs(count_calls(probe.read(directory .. "/trace"))) do
         local first, last, stride = chosen(count)
         for n = first, last, stride do
           for _, errno in ipairs(watch.full and { "EPERM", "ENOMEM", "EINVAL" } or { "EPERM" }) do
-            output, status, ran = run(recipe, ("-e inject=%s:error=%s:when=%d"):format(name, errno, n), marker)
+            output, status, ran = run(recipe, ("-e inject=%s:error=%s:when=%d"):format(name, errno, n), marker, how)
             tried = tried + 1
             local trace = probe.read(directory .. "/trace") or ""
             local line = injected_call(trace)
-            local problem = (status == 137 or of_setup(trace)) and judge(name, output, status, ran, line)
+            local problem = (status == 137 or of_setup(trace, how)) and judge(name, output, status, ran, line)
             if not watch.vanish(marker, 0.5) then problem = (problem or "") .. " the payload is left" end
             if problem then problems[#problems + 1] = ("%s %s %d: %s%s"):format(name, errno, n, problem, line) end
           end

@@ -298,6 +298,14 @@ describe("running a program", function()
       assert.has_error(function() process:kill(9.5) end)
     end)
 
+    it("kill while it ends costs no result", function()
+      for _ = 1, 200 do
+        local process <close> = assert(light:spawn { "true" })
+        while process:kill "WINCH" do sys.poll(0) end
+        assert.is_true(assert(process:wait(30)).ok)
+      end
+    end)
+
     it("kill after the end is ESRCH, not somebody else's end", function()
       local process <close> = assert(light:spawn { "true" })
       assert(process:wait(5))

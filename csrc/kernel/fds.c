@@ -4,6 +4,7 @@
 
 #include <linux/fcntl.h>
 #include <asm-generic/errno.h>
+#include <linux/resource.h>
 
 /* Writes everything or fails. */
 long write_all(int fd, const char *data, size_t size) {
@@ -20,6 +21,26 @@ long write_all(int fd, const char *data, size_t size) {
 long write_once(int fd, const char *data, size_t size) {
   long n = SYSCALL(write, fd, data, size);
   return n < 0 ? n : (size_t)n == size ? 0 : -EIO;
+}
+
+long raise_open_files(uint64_t needed) {
+  struct rlimit64 limits;
+  long r = SYSCALL(prlimit64, 0, RLIMIT_NOFILE, 0, &limits);
+  if (r < 0 || limits.rlim_cur >= needed) return r;
+  limits.rlim_cur = needed < limits.rlim_max ? needed : limits.rlim_max;
+  return SYSCALL(prlimit64, 0, RLIMIT_NOFILE, &limits, 0);
+}
+
+long place_fds(const int *fds, size_t count, int first) {
+  long r = 0;
+  for (size_t i = count; r >= 0 && i-- > 0;)
+    if (fds[i] >= 0) r = SYSCALL(dup3, fds[i], first + (int)i, 0);
+  return r;
+}
+
+long close_others(int first, size_t count) {
+  long r = SYSCALL(close_range, first + (int)count, ~0U, 0);
+  return r < 0 ? r : SYSCALL(close_range, 0, first - 1, 0);
 }
 
 /** All of it in one call, as the files of /proc want it. @see write(2) */

@@ -48,6 +48,14 @@ char *text_append_number(char *to, unsigned long n);
 long write_all(int fd, const char *data, size_t size);
 long write_once(int fd, const char *data, size_t size);
 
+/* Room for so many open files, as far as the hard limit allows it (fds.c). */
+long raise_open_files(uint64_t needed);
+
+/* Makes fds the numbers first, first + 1, …, but for those that are negative. From the last to the first: none may lie
+   above its own new number, so that none is overwritten before its turn. Then all but them can be closed (fds.c). */
+long place_fds(const int *fds, size_t count, int first);
+long close_others(int first, size_t count);
+
 /* The type bits of what an fd refers to, or -errno (paths.c). */
 long file_type(int fd);
 

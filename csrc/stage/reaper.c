@@ -4,6 +4,7 @@
  * commands and the maker's end.
  */
 #include "../kernel/syscall.h"
+#include "message.h"
 #include "stage.h"
 
 #include <asm-generic/errno.h>
@@ -82,7 +83,9 @@ static long end_all(const struct watch *watch) {
    and takes the others with it. */
 static _Noreturn void abandon(const struct watch *watch) {
   long r;
+  if (watch->payload == NOBODY) leave(125);
   kill_at_once(watch); /* before the first wait: among many we may not run again soon */
+  SYSCALL(kill, -watch->payload, SIGKILL);
   SYSCALL(kill, watch->payload, SIGKILL);
   do r = SYSCALL(wait4, watch->payload, 0, __WALL, 0);
   while (r == -EINTR);
@@ -116,19 +119,27 @@ static int reap_ended(struct watch *watch) {
   return 1;
 }
 
-/* Without a session of its own the payload leads no group. */
-static void pass_on(long payload, const struct command *command) {
-  long r = -ESRCH;
-  if (command->kind == COMMAND_KILL_GROUP) r = SYSCALL(kill, -payload, command->signal);
-  if (command->kind != COMMAND_GO && r == -ESRCH) SYSCALL(kill, payload, command->signal);
+static void carry_out(const struct watch *watch, const struct command *command,
+                      const struct sent_fds *sent) {
+  switch (command->kind) {
+  case COMMAND_KILL_GROUP: /* without a session of its own the payload leads none */
+    if (SYSCALL(kill, -watch->payload, command->signal) != -ESRCH) break;
+    /* fall through */
+  case COMMAND_KILL: SYSCALL(kill, watch->payload, command->signal); break;
+  case COMMAND_END: abandon(watch);
+  case COMMAND_EXEC: start_another(sent->fds, sent->count); break;
+  default: break;
+  }
 }
 
 /* One message of the maker; false at its end. */
 static int obey(const struct watch *watch) {
   struct command command;
-  long n = SYSCALL(recvfrom, CONTROL, &command, sizeof command, MSG_DONTWAIT_, 0, 0);
+  struct sent_fds sent;
+  long n = take_command(&command, &sent);
   if (n == -EAGAIN || n == -EINTR) return 1;
-  if (n == sizeof command && watch->payload != NOBODY) pass_on(watch->payload, &command);
+  if (n == sizeof command && watch->payload != NOBODY) carry_out(watch, &command, &sent);
+  for (size_t i = 0; i < sent.count; i++) SYSCALL(close, sent.fds[i]);
   return n > 0;
 }
 

@@ -134,7 +134,7 @@ long stage_keep(struct call *call) {
 }
 
 /* Closes every fd but these, in whatever order they are; -1 is none. */
-static long close_others(const int *kept, int count) {
+static long close_all_but(const int *kept, int count) {
   long first = 0, r = 0;
   while (r >= 0) {
     long next = -1;
@@ -148,15 +148,16 @@ static long close_others(const int *kept, int count) {
 }
 
 /* Lets go of what the stage needs no more once the payload has started: the plan, and every fd but its
-   control socket, the sight of its maker and its children, and what it is to keep. */
-static long let_go(struct watch *watch) {
+   control socket, the sight of its maker and its children, and what it is to keep; and capabilities but those that it
+   can pass on to another payload. */
+static long let_go(struct watch *watch, long capabilities) {
   enum { OWN = 3 };
   int kept[OWN + MAX_KEPT] = { CONTROL, FIRST_FD + REGISTER_MAKER, watch->children };
-  struct call none = { 0 };
+  struct call none = { 0 }, held = { .arguments = { { 0 }, { capabilities }, { capabilities } } };
   for (int i = 0; i < stage.kept_count; i++) kept[OWN + i] = stage.kept[i];
-  long r = close_others(kept, OWN + stage.kept_count);
+  long r = close_all_but(kept, OWN + stage.kept_count);
   if (r >= 0) r = SYSCALL(munmap, stage.plan, stage.plan_size);
-  if (r >= 0) r = kernel_capset(&none);
+  if (r >= 0) r = kernel_capset(&held);
   if (r >= 0) r = kernel_no_new_privs(&none);
   if (r >= 0) r = watch->signals = (int)open_child_signals();
   return r;
@@ -179,6 +180,7 @@ long stage_fork(struct call *call) {
     .exit_signal = SIGCHLD,
   };
   unsigned index = stage.machine.index++;
+  stage.pid = SYSCALL(getpid, 0);
   long payload = clone_call(&args, stack + sizeof stack, continue_plan, 0);
   if (payload < 0) {
     stage.machine.index = index;
@@ -192,7 +194,7 @@ long stage_fork(struct call *call) {
     .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
     .confined = ARG_INT(3) && cannot_signal_maker(),
   };
-  long r = let_go(&watch);
+  long r = let_go(&watch, ARG_INT(4));
   if (r < 0) {
     SYSCALL(kill, payload, SIGKILL);
     stage.machine.index = index;
@@ -203,6 +205,19 @@ long stage_fork(struct call *call) {
   started.held.skipped_count = stage.machine.skipped_count;
   for (int i = 0; i < MAX_SKIPPED; i++) started.held.skipped[i] = stage.machine.skipped[i];
   reap(&watch, &started);
+}
+
+long end_with(long parent) {
+  long r = SYSCALL(prctl, PR_SET_PDEATHSIG, SIGKILL);
+  if (r < 0) return r;
+  long now = SYSCALL(getppid, 0);
+  return now == parent || now == 0 ? 0 : -ESRCH;
+}
+
+/* The payload's process does not outlive the stage that it was split from. */
+long stage_end_with_parent(struct call *call) {
+  (void)call;
+  return end_with(stage.pid);
 }
 
 void continue_plan(void *unused) {
@@ -225,18 +240,22 @@ static struct plan_header *map_plan(void) {
   return stage.plan;
 }
 
-_Noreturn __attribute__((used)) void stage_main(void);
-void stage_main(void) {
+void run_plan(void) {
   struct plan_header *header = map_plan();
   if (header->magic != PLAN_MAGIC || header->version != PLAN_VERSION) report_failure(-EPROTO);
   stage.machine.registers = (int32_t *)(header + 1);
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
   stage.machine.end = (char *)header + stage.plan_size;
+  continue_plan(0);
+}
+
+_Noreturn __attribute__((used)) void stage_main(void);
+void stage_main(void) {
   struct call none = { 0 };
   long r = kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
   if (r < 0) report_failure(r);
   SYSCALL(umask, 0); /* the modes in the plan are meant as they are */
-  continue_plan(0);
+  run_plan();
 }
 
 #if defined(__x86_64__)

@@ -11,6 +11,7 @@ struct stage {
   size_t plan_size;
   struct machine machine;
   struct held held;
+  long pid;   /* of the one that has split */
   int failed; /* set in the payload's process, which shares this memory until it executes */
   struct recorder *recorder; /* NULL without one */
   int kept[MAX_KEPT];        /* fds that stay open as long as the sandbox */
@@ -22,6 +23,15 @@ extern struct stage stage;
 /* Sends a record to the maker. */
 long report(struct record *record);
 _Noreturn void report_failure(long failure);
+
+/* Reads the plan and runs it. */
+_Noreturn void run_plan(void);
+
+/* The caller ends with its parent, which must be this process, or one that it cannot see. */
+long end_with(long parent);
+
+/* Makes a child that becomes a stage with these fds (another.c). */
+void start_another(const int *fds, size_t count);
 
 /* Runs what is left of the plan; its last operation is the payload's execve. */
 _Noreturn void continue_plan(void *unused);

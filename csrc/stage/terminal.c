@@ -1,51 +1,20 @@
 /* What a stage does for terminals: it passes the payload's to the maker, and restores the maker's own. */
 #include "../kernel/syscall.h"
+#include "message.h"
 #include "stage.h"
 
-#include <linux/socket.h>
-#include <linux/uio.h>
 #include <asm-generic/errno.h>
-#include <asm-generic/socket.h>
 #include <asm/ioctls.h>
 #include <asm/poll.h>
 #include <asm/termbits.h>
 
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
-enum { MSG_NOSIGNAL_ = 0x4000, SCM_RIGHTS_ = 1, SIGNAL_SET_SIZE = 8 };
-
-/* struct msghdr and struct cmsghdr of the kernel, which has no header for them. */
-struct message {
-  void *name;
-  int name_size;
-  struct iovec *parts;
-  size_t part_count;
-  void *control;
-  size_t control_size;
-  unsigned flags;
-};
-
-struct passed_fd {
-  size_t size;
-  int level, type, fd;
-};
+enum { SIGNAL_SET_SIZE = 8 };
 
 /** Passes an fd to the maker as the payload's terminal, and waits until it has it. @see unix(7) */
 long stage_hand_over(struct call *call) {
   struct record record = { .kind = RECORD_TERMINAL };
-  struct iovec part = { &record, sizeof record };
-  struct passed_fd passed = {
-    .size = offsetof(struct passed_fd, fd) + sizeof(int),
-    .level = SOL_SOCKET,
-    .type = SCM_RIGHTS_,
-    .fd = ARG_FD(0),
-  };
-  struct message message = {
-    .parts = &part,
-    .part_count = 1,
-    .control = &passed,
-    .control_size = sizeof passed,
-  };
-  long r = SYSCALL(sendmsg, CONTROL, &message, MSG_NOSIGNAL_);
+  long r = report_with(&record, ARG_FD(0));
   return r < 0 ? r : stage_await(call);
 }
 

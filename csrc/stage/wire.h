@@ -63,7 +63,8 @@ enum record_kind {
   RECORD_RECORDED,
   RECORD_ENDED,
   RECORD_TERMINAL,
-  RECORD_READY
+  RECORD_READY,
+  RECORD_JOINED
 };
 
 enum { MAX_SKIPPED = 256, NAMESPACE_KINDS = 8, MAX_RECORDED = 64 };
@@ -96,8 +97,9 @@ struct recorded {
   } calls[MAX_RECORDED];
 };
 
-/* One message on the control socket, in the order: TERMINAL, with an fd, where one is made; READY, where the maker
-   wants to know; then FAILED, or STARTED, RECORDED (none, or as many as it takes) and ENDED. */
+/* One message on the control socket, in the order: JOINED, with the stage's pidfd, of one that another stage has made (or
+   FAILED); TERMINAL, with an fd, where one is made; READY, where the maker wants to know; then FAILED, or STARTED, RECORDED
+   (none, or as many as it takes) and ENDED. */
 struct record {
   uint32_t kind;
   int32_t status;     /* FAILED: errno. RECORDED: whether there may be more. ENDED: wait status. */
@@ -111,8 +113,12 @@ struct record {
 };
 
 /* A message to the stage: GO once its ids are mapped, once we have the terminal, and as an answer to READY; then signals for the payload, or
-   for its process group. */
-enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP };
+   for its process group; END of the payload and the stage; EXEC, with the fds of another stage, which its plan counts from
+   FIRST_FD on: it is made as a child of this one, inside of everything that the payload is in. */
+enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP, COMMAND_END, COMMAND_EXEC };
+
+/* As many fds as one message carries. */
+enum { MAX_SENT = 253 };
 
 struct command {
   uint32_t kind;

@@ -28,7 +28,8 @@ struct stage_handle {
   int control;
   int detached;  /* goes on without its maker */
   int own_pids;  /* its end is the end of everything in it */
-  int terminal;  /* its next message is the payload's terminal */
+  int joining;   /* its next message is its pidfd: it is made by another stage */
+  int terminal;  /* the one behind that is the payload's terminal */
   int announces; /* a message tells when all is set up */
   int started;
   int reaped;
@@ -107,10 +108,11 @@ static void push_recorded(lua_State *L, const struct record *record) {
 static int push_record(lua_State *L, const struct record *record) {
   static const char *const names[] = {
     [RECORD_FAILED] = "failed", [RECORD_STARTED] = "started", [RECORD_RECORDED] = "recorded",
-    [RECORD_ENDED] = "ended",   [RECORD_READY] = "ready",
+    [RECORD_ENDED] = "ended",   [RECORD_JOINED] = "joined",   [RECORD_READY] = "ready",
   };
   lua_pushstring(L, names[record->kind]);
   switch (record->kind) {
+  case RECORD_JOINED: return 1;
   case RECORD_READY:
   case RECORD_STARTED: push_held(L, &record->held); return 2;
   case RECORD_RECORDED: push_recorded(L, record); return 2;
@@ -131,6 +133,7 @@ static int push_record(lua_State *L, const struct record *record) {
 /* A record is believed only when it is whole and its turn has come. */
 static int in_turn(const struct stage_handle *stage, const struct record *record, ssize_t n) {
   if (n != sizeof *record) return 0; /* MSG_TRUNC gives the real size */
+  if (stage->joining) return record->kind == RECORD_JOINED || record->kind == RECORD_FAILED;
   switch (record->kind) {
   case RECORD_TERMINAL: return stage->terminal;
   case RECORD_READY: return stage->announces && !stage->terminal;
@@ -151,11 +154,16 @@ static ssize_t receive_record(const struct stage_handle *stage, int flags, struc
     char space[CMSG_SPACE(sizeof *fd)];
   } control;
   struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-  if (stage->terminal) {
+  if (stage->terminal || stage->joining) {
     message.msg_control = &control;
     message.msg_controllen = CMSG_SPACE(sizeof *fd);
   }
-  ssize_t n = recvmsg(stage->control, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  ssize_t n;
+  do n = recvmsg(stage->control, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  while (
+      n < 0 &&
+      errno ==
+          ECONNRESET); /* told once, before its last messages, when it ends without having read ours */
   int error = errno;
   const struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
   *fd = -1;
@@ -176,7 +184,21 @@ static int push_terminal(lua_State *L, struct stage_handle *stage, const int *fd
   return 2;
 }
 
-/*** The next message: "terminal" with the master of the payload's, or nil when there was no number for that fd;
+/* A stage whose pidfd we have no number for is of no use. */
+static int push_joined(lua_State *L, struct stage_handle *stage, struct record *record, int fd) {
+  stage->joining = 0;
+  stage->pidfd = fd;
+  if (fd < 0) *record = (struct record){ .kind = RECORD_FAILED, .status = EMFILE };
+  return push_record(L, record);
+}
+
+/* Where the fd that comes with the next message goes: into a handle on the stack if it is to be the caller's. */
+static int *place_of_fd(lua_State *L, const struct stage_handle *stage, int *own) {
+  *own = -1;
+  return stage->terminal && !stage->joining ? push_fd(L) : own;
+}
+
+/*** The next message: "joined" when another stage has made this one; "terminal" with the master of the payload's, or nil when there was no number for that fd;
  * "ready" with the namespaces that it is in; "failed" with { operation, errno, detail }; "started" with what the payload holds; "recorded" with { counts,
  * incomplete }, of what its filter would have stopped; "ended" with its usage and code or signal; "closed" when there is nothing more to come; "none" when nothing has come yet.
  * @function stage:receive @tparam[opt=false] boolean block wait for it */
@@ -184,7 +206,7 @@ static int stage_receive(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   struct record record;
   ssize_t n = -1;
-  int none = -1, *fd = stage->terminal ? push_fd(L) : &none;
+  int own, *fd = place_of_fd(L, stage, &own);
   if (stage->control >= 0)
     n = receive_record(stage, lua_toboolean(L, 2) ? 0 : MSG_DONTWAIT, &record, fd);
   if (n < 0 && stage->control >= 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -192,9 +214,11 @@ static int stage_receive(lua_State *L) {
     return 1;
   }
   if (n <= 0 || !in_turn(stage, &record, n)) {
+    if (own >= 0) close(own);
     lua_pushliteral(L, "closed");
     return 1;
   }
+  if (record.kind == RECORD_JOINED) return push_joined(L, stage, &record, own);
   if (record.kind == RECORD_TERMINAL) return push_terminal(L, stage, fd);
   if (record.kind == RECORD_READY) stage->announces = 0;
   if (record.kind == RECORD_STARTED) stage->started = 1;
@@ -206,7 +230,7 @@ static int stage_receive(lua_State *L) {
 static int send_command(lua_State *L, const struct stage_handle *stage, struct command command) {
   if (stage->control < 0) return push_failure(L, "kill", ESRCH);
   if (send(stage->control, &command, sizeof command, MSG_NOSIGNAL) < 0)
-    return push_failure(L, "kill", errno == EPIPE ? ESRCH : errno);
+    return push_failure(L, "kill", send_failure(errno));
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -233,18 +257,25 @@ static int has_ended(const struct stage_handle *stage, int milliseconds) {
   return poll(&end, 1, milliseconds) > 0;
 }
 
+/* A stage without its maker looks for the first, any other one for the second. */
+static void ask_to_end(const struct stage_handle *stage) {
+  struct command end = { .kind = COMMAND_END };
+  send(stage->control, &end, sizeof end, MSG_NOSIGNAL | MSG_DONTWAIT);
+  shutdown(stage->control, SHUT_WR);
+}
+
 /* With a PID namespace of its own, or while nothing of the payload runs, the stage's end is
-   everybody's. Otherwise the stage ends the others first: it does at our hanging up. A payload with
-   our uid can stop it meanwhile, but not for long. */
-static void stop(struct stage_handle *stage) {
-  if (!stage->own_pids && stage->started) {
-    shutdown(stage->control, SHUT_WR);
+   everybody's. Otherwise, and where another stage has made it, the stage ends the others first: we ask it to. A
+   payload with our uid can stop it meanwhile, but not for long. */
+static void stop(const struct stage_handle *stage) {
+  if (!stage->own_pids && (stage->started || !stage->pid)) {
+    ask_to_end(stage);
     for (int tries = 0; tries < STOP_TRIES; tries++) {
       SYSCALL(pidfd_send_signal, stage->pidfd, SIGCONT, 0, 0);
       if (has_ended(stage, STOP_INTERVAL_MS)) return;
     }
   }
-  kill_process(stage->pidfd);
+  if (kill_process(stage->pidfd) < 0) ask_to_end(stage);
 }
 
 /*** Ends the whole sandbox. @function stage:stop */
@@ -272,14 +303,21 @@ static void drop(int *fd) {
   *fd = -1;
 }
 
-/* A detached sandbox is let go, any other one ends here. */
-static int stage_close(lua_State *L) {
-  struct stage_handle *stage = check_stage(L);
-  if (stage->pidfd >= 0 && !stage->reaped && !stage->detached && stage->maker == getpid()) {
+static void end(struct stage_handle *stage) {
+  if (stage->pidfd >= 0) {
     stop(stage);
     reap_process(stage->pidfd);
     stage->reaped = 1;
+  } else if (stage->control >= 0) {
+    ask_to_end(stage);
   }
+}
+
+/* A detached sandbox that has started is let go, any other one ends here. */
+static int stage_close(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  int let_go = stage->detached && stage->started;
+  if (!stage->reaped && !let_go && stage->maker == getpid()) end(stage);
   drop(&stage->control);
   drop(&stage->pidfd);
   return 0;
@@ -297,9 +335,11 @@ static int stage_pidfd(lua_State *L) {
   return 1;
 }
 
-/*** The stage's pid. @function stage:pid */
+/*** The stage's pid; nil of one that another stage has made. @function stage:pid */
 static int stage_pid(lua_State *L) {
-  lua_pushinteger(L, check_stage(L)->pid);
+  const struct stage_handle *stage = check_stage(L);
+  if (stage->pid) lua_pushinteger(L, stage->pid);
+  else lua_pushnil(L);
   return 1;
 }
 
@@ -328,20 +368,20 @@ static const char *map_option(lua_State *L, const char *key) {
   return luaL_optstring(L, -1, NULL); /* stays on the stack */
 }
 
-static lua_Integer integer_option(lua_State *L, const char *key) {
-  lua_getfield(L, 1, key);
+static lua_Integer integer_option(lua_State *L, int at, const char *key) {
+  lua_getfield(L, at, key);
   lua_Integer n = luaL_optinteger(L, -1, 0);
   lua_pop(L, 1);
   return n;
 }
 
-static int fd_option(lua_State *L, const char *key) {
-  lua_getfield(L, 1, key);
+static int fd_option(lua_State *L, int at, const char *key) {
+  lua_getfield(L, at, key);
   return lua_isnil(L, -1) ? -1 : check_fd(L, lua_gettop(L)); /* stays on the stack */
 }
 
-static int boolean_option(lua_State *L, const char *key) {
-  lua_getfield(L, 1, key);
+static int boolean_option(lua_State *L, int at, const char *key) {
+  lua_getfield(L, at, key);
   int b = lua_toboolean(L, -1);
   lua_pop(L, 1);
   return b;
@@ -363,6 +403,38 @@ static int *read_fds(lua_State *L, size_t count) {
   return fds;
 }
 
+/* What the table of options at index `at` says of a plan; its strings stay on the stack. */
+static void read_plan(lua_State *L, int at, struct spawn *request) {
+  lua_getfield(L, at, "operations");
+  request->operations = luaL_checklstring(L, -1, &request->operations_size);
+  lua_getfield(L, at, "payload");
+  request->payload = luaL_optlstring(L, -1, "", &request->payload_size);
+  lua_Integer registers = integer_option(L, at, "registers");
+  luaL_argcheck(L, registers >= REGISTER_FREE && registers <= 30000, at, "bad count of registers");
+  request->fd_count = (size_t)registers;
+  lua_getfield(L, at, "fds");
+  request->fds = read_fds(L, request->fd_count);
+}
+
+static struct stage_handle *push_stage(lua_State *L, int at) {
+  struct stage_handle *stage = lua_newuserdatauv(L, sizeof *stage, 0);
+  *stage = (struct stage_handle){ .pidfd = -1, .control = -1 };
+  luaL_setmetatable(L, STAGE_TYPE);
+  stage->maker = getpid();
+  stage->detached = boolean_option(L, at, "detached");
+  stage->own_pids = boolean_option(L, at, "own_pids");
+  stage->terminal = boolean_option(L, at, "terminal");
+  stage->announces = boolean_option(L, at, "announces");
+  return stage;
+}
+
+static int push_spawn_failure(lua_State *L, const struct spawn *request, int error) {
+  lua_pushnil(L);
+  lua_pushstring(L, request->step);
+  lua_pushinteger(L, error);
+  return 3;
+}
+
 /***
  * Starts a stage with a plan.
  * @function spawn
@@ -380,43 +452,50 @@ static int spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   struct spawn request = { 0 };
-  lua_getfield(L, 1, "operations");
-  request.operations = luaL_checklstring(L, -1, &request.operations_size);
-  lua_getfield(L, 1, "payload");
-  request.payload = luaL_optlstring(L, -1, "", &request.payload_size);
+  read_plan(L, 1, &request);
   lua_getfield(L, 1, "namespaces");
   request.namespaces = (uint64_t)check_flags(L, lua_gettop(L), flag_set("namespaces"));
-  request.userns = fd_option(L, "userns");
-  request.cgroup = fd_option(L, "cgroup");
-  request.capabilities = (uint64_t)integer_option(L, "capabilities");
-  lua_Integer registers = integer_option(L, "registers");
-  luaL_argcheck(L, registers >= REGISTER_FREE && registers <= 30000, 1, "bad count of registers");
-  request.fd_count = (size_t)registers;
-  lua_getfield(L, 1, "fds");
-  request.fds = read_fds(L, request.fd_count);
+  request.userns = fd_option(L, 1, "userns");
+  request.cgroup = fd_option(L, 1, "cgroup");
+  request.capabilities = (uint64_t)integer_option(L, 1, "capabilities");
   read_proc_files(L, &request);
   request.uid_map = map_option(L, "uid_map");
   request.gid_map = map_option(L, "gid_map");
   luaL_argcheck(L, !request.uid_map == !request.gid_map, 1, "uid_map and gid_map go together");
 
-  struct stage_handle *stage = lua_newuserdatauv(L, sizeof *stage, 0);
-  *stage = (struct stage_handle){ .pidfd = -1, .control = -1 };
-  luaL_setmetatable(L, STAGE_TYPE);
-  stage->detached = boolean_option(L, "detached");
-  stage->own_pids = boolean_option(L, "own_pids");
-  stage->terminal = boolean_option(L, "terminal");
-  stage->announces = boolean_option(L, "announces");
+  struct stage_handle *stage = push_stage(L, 1);
   int error = spawn_stage(&request);
-  if (error) {
-    lua_pushnil(L);
-    lua_pushstring(L, request.step);
-    lua_pushinteger(L, error);
-    return 3;
-  }
+  if (error) return push_spawn_failure(L, &request, error);
   stage->pid = request.pid;
   stage->pidfd = request.pidfd;
   stage->control = request.control;
-  stage->maker = getpid();
+  return 1;
+}
+
+/***
+ * Starts another stage, made by this one inside of all that it is in: namespaces, root, control group, ids, Landlock. Its
+ * first message is "joined", or "failed" when it could not be made.
+ * @function stage:exec
+ * @tparam table options operations, payload, registers, fds, detached, terminal, as of spawn
+ * @treturn[1] stage
+ * @treturn[2] nil
+ * @treturn[2] string what was tried
+ * @treturn[2] integer errno
+ */
+static int stage_exec(lua_State *L) {
+  const struct stage_handle *maker = check_stage(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  struct spawn request = { 0 };
+  read_plan(L, 2, &request);
+  struct stage_handle *stage = push_stage(L, 2);
+  request.step = "message to the stage";
+  int error = ESRCH;
+  if (maker->maker != getpid()) error = EPERM;
+  else if (maker->control >= 0) error = join_stage(&request, maker->control);
+  if (error) return push_spawn_failure(L, &request, error);
+  stage->control = request.control;
+  stage->joining = 1;
   return 1;
 }
 
@@ -429,6 +508,7 @@ static int bad_in_parent(struct call *call) {
 long stage_await(struct call *call) { return bad_in_parent(call); }
 long stage_announce(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
+long stage_end_with_parent(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
 long stage_keep(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
@@ -496,11 +576,17 @@ static int execute(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "receive", stage_receive }, { "signal", stage_signal },
-  { "stop", stage_stop },       { "reap", stage_reap },
-  { "close", stage_close },     { "fileno", stage_fileno },
-  { "pidfd", stage_pidfd },     { "pid", stage_pid },
-  { "go", stage_go },           { NULL, NULL },
+  { "receive", stage_receive },
+  { "signal", stage_signal },
+  { "stop", stage_stop },
+  { "reap", stage_reap },
+  { "close", stage_close },
+  { "fileno", stage_fileno },
+  { "pidfd", stage_pidfd },
+  { "pid", stage_pid },
+  { "go", stage_go },
+  { "exec", stage_exec },
+  { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = { { "spawn", spawn }, { "execute", execute }, { NULL, NULL } };

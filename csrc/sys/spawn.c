@@ -42,26 +42,13 @@ struct child {
   const char *step;
 };
 
-/* A plan with many registers may need more open files than the soft limit allows; the payload gets that
-   back in its own operations. */
-static long raise_open_files(const struct spawn *spawn) {
-  struct rlimit64 limits;
-  uint64_t needed = FIRST_FD + spawn->fd_count + SPARE_FDS;
-  long r = SYSCALL(prlimit64, 0, RLIMIT_NOFILE, 0, &limits);
-  if (r < 0 || limits.rlim_cur >= needed) return r;
-  limits.rlim_cur = needed < limits.rlim_max ? needed : limits.rlim_max;
-  return SYSCALL(prlimit64, 0, RLIMIT_NOFILE, &limits, 0);
-}
-
-/* Makes the fds FIRST_FD + register, and leaves nothing else open but the image behind them. From the last to
-   the first: none of them lies above its own new number (clear_numbers), so none is overwritten before its turn. */
-static long place_fds(const struct spawn *spawn, int image) {
+/* Makes the fds FIRST_FD + register, and leaves nothing else open but the image behind them (clear_numbers has
+   made way). */
+static long place_all(const struct spawn *spawn, int image) {
   int end = FIRST_FD + (int)spawn->fd_count;
   long r = SYSCALL(dup3, image, end, O_CLOEXEC);
-  for (size_t i = spawn->fd_count; r >= 0 && i-- > 0;)
-    if (spawn->fds[i] >= 0) r = SYSCALL(dup3, spawn->fds[i], FIRST_FD + i, 0);
-  if (r >= 0) r = SYSCALL(close_range, end + 1, ~0U, 0);
-  if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
+  if (r >= 0) r = place_fds(spawn->fds, spawn->fd_count, FIRST_FD);
+  if (r >= 0) r = close_others(FIRST_FD, spawn->fd_count + 1);
   return r < 0 ? r : end;
 }
 
@@ -96,8 +83,10 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
   char *argv[] = { name, NULL }, *envp[] = { NULL };
   struct child *child = data;
   child->step = "fds of the stage";
-  long r = raise_open_files(child->spawn);
-  if (r >= 0) r = place_fds(child->spawn, child->image);
+  /* A plan with many registers may need more open files than the soft limit allows; the payload gets that
+     back in its own operations. */
+  long r = raise_open_files(FIRST_FD + child->spawn->fd_count + SPARE_FDS);
+  if (r >= 0) r = place_all(child->spawn, child->image);
   int image = (int)r;
   if (r >= 0) {
     child->step = "own files of /proc";
@@ -197,7 +186,9 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
 
 /* -- the maker's side -- */
 
-void kill_process(int pidfd) { SYSCALL(pidfd_send_signal, pidfd, SIGKILL, 0, 0); }
+int send_failure(int error) { return error == EPIPE || error == ECONNRESET ? ESRCH : error; }
+
+long kill_process(int pidfd) { return SYSCALL(pidfd_send_signal, pidfd, SIGKILL, 0, 0); }
 
 int reap_process(int pidfd) {
   siginfo_t info = { 0 };
@@ -222,8 +213,12 @@ static int write_plan(const struct spawn *spawn) {
   int32_t small[64];
   int32_t *registers = spawn->fd_count <= 64 ? small : malloc(size);
   if (!registers) return -1;
-  for (size_t i = 0; i < spawn->fd_count; i++)
-    registers[i] = spawn->fds[i] == FD_NONE ? REGISTER_ABSENT : FIRST_FD + (int32_t)i;
+  int32_t sent = 0;
+  for (size_t i = 0; i < spawn->fd_count; i++) {
+    int32_t number = spawn->is_sent ? sent : (int32_t)i;
+    registers[i] = spawn->fds[i] == FD_NONE ? REGISTER_ABSENT : FIRST_FD + number;
+    sent += spawn->fds[i] != FD_NONE;
+  }
   struct iovec parts[] = {
     { &header, sizeof header },
     { registers, size },
@@ -301,6 +296,11 @@ static int open_channel(struct spawn *spawn, int own[REGISTER_FREE]) {
   return own[REGISTER_PLAN] < 0 ? errno : 0;
 }
 
+static void close_all(const int *fds, int count) {
+  for (int i = 0; i < count; i++)
+    if (fds[i] >= 0) close(fds[i]);
+}
+
 int spawn_stage(struct spawn *spawn) {
   int own[REGISTER_FREE] = { -1, -1, -1 };
   spawn->control = spawn->pidfd = -1;
@@ -313,8 +313,7 @@ int spawn_stage(struct spawn *spawn) {
     memcpy(spawn->fds, own, sizeof own);
     error = start(spawn, image);
   }
-  for (int i = 0; i < REGISTER_FREE; i++)
-    if (own[i] >= 0) close(own[i]);
+  close_all(own, REGISTER_FREE);
   if (!error && spawn->uid_map) {
     error = map_ids(spawn);
     if (error) {
@@ -323,6 +322,57 @@ int spawn_stage(struct spawn *spawn) {
       close(spawn->pidfd);
     }
   }
+  if (error && spawn->control >= 0) close(spawn->control);
+  return error;
+}
+
+/* -- another stage, made by one that runs -- */
+
+/* In one message, which the stage never makes us wait for. */
+static int send_exec(int control, const int *fds, size_t count) {
+  struct command command = { .kind = COMMAND_EXEC };
+  struct iovec part = { &command, sizeof command };
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(MAX_SENT * sizeof *fds)];
+  } rights = { 0 };
+  struct msghdr message = {
+    .msg_iov = &part,
+    .msg_iovlen = 1,
+    .msg_control = &rights,
+    .msg_controllen = CMSG_SPACE(count * sizeof *fds),
+  };
+  rights.header.cmsg_level = SOL_SOCKET;
+  rights.header.cmsg_type = SCM_RIGHTS;
+  rights.header.cmsg_len = CMSG_LEN(count * sizeof *fds);
+  memcpy(CMSG_DATA(&rights.header), fds, count * sizeof *fds);
+  if (sendmsg(control, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return 0;
+  return send_failure(errno);
+}
+
+static int send_fds(const struct spawn *spawn, int control) {
+  int fds[MAX_SENT];
+  size_t count = 0;
+  for (size_t i = 0; i < spawn->fd_count; i++) {
+    if (spawn->fds[i] < 0) continue;
+    if (count == MAX_SENT) return E2BIG;
+    fds[count++] = spawn->fds[i];
+  }
+  return send_exec(control, fds, count);
+}
+
+int join_stage(struct spawn *spawn, int control) {
+  int own[REGISTER_FREE] = { -1, -1, -1 };
+  spawn->control = spawn->pidfd = -1;
+  spawn->is_sent = 1;
+  for (int i = 0; i < REGISTER_FREE; i++) spawn->fds[i] = 0; /* present, in the plan's header */
+  int error = open_channel(spawn, own);
+  if (!error) {
+    memcpy(spawn->fds, own, sizeof own);
+    spawn->step = "message to the stage";
+    error = send_fds(spawn, control);
+  }
+  close_all(own, REGISTER_FREE);
   if (error && spawn->control >= 0) close(spawn->control);
   return error;
 }

@@ -34,6 +34,7 @@ struct spawn {
   int proc_file_count;
   const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
+  int is_sent; /* the fds are sent: their numbers in the stage leave no gap where there is none */
 
   /* what came of it */
   pid_t pid;
@@ -45,8 +46,15 @@ struct spawn {
 /* Returns 0, or an errno with `step` set; then nothing is left behind. */
 int spawn_stage(struct spawn *spawn);
 
-/* Sends SIGKILL by pidfd. */
-void kill_process(int pidfd);
+/* Asks the stage behind a control socket for another one, inside of all that it is in. Operations, payload and fds are
+   used, and control is set; the pidfd comes as its first record. Returns as spawn_stage. */
+int join_stage(struct spawn *spawn, int control);
+
+/* What the errno of a send to a stage means: ESRCH when it has ended. */
+int send_failure(int error);
+
+/* Sends SIGKILL by pidfd; 0 or -errno. */
+long kill_process(int pidfd);
 
 /* Waits for the end of a process and takes its zombie if it is still ours to take. Returns the wait
    status, or -1 when somebody else (SIGCHLD ignored, a waitpid(-1) loop) took it. */

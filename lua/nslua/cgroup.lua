@@ -48,58 +48,59 @@ end
 local swept = {}
 
 --- Takes away what nobody has any more. What still has processes, as of a detached sandbox, stays.
-local function sweep(parent)
-  if swept[parent] then return end
+local function sweep(part)
+  local parent = part.parent
+  if swept[parent] then return true end
   swept[parent] = true
   for _, name in ipairs(sys.list_directory(parent) or {}) do
     local path = parent .. "/" .. name
     local found <close> = name:find(PATTERN) and lock(path) or nil
     if found then remove_tree(path) end
   end
+  return true
 end
+
+-- -- the steps of making a part: each takes the part, its place in the plan, and the pid of a stage that waits --
 
 local made = 0
 
 --- A new directory, locked.
--- @treturn[1] string path
--- @treturn[1] fd
--- @treturn[2] nil
--- @treturn[2] nslua.error
-local function new_directory(parent)
-  sweep(parent)
+local function make(part)
   local path, errno
   for _ = 1, TRIES do
     made = made + 1
-    path = ("%s/nslua-%d-%d"):format(parent, sys.getpid(), made)
+    path = ("%s/nslua-%d-%d"):format(part.parent, sys.getpid(), made)
     local ok
     ok, _, errno = sys.mkdir(nil, path, MODE)
-    local fd = ok and lock(path)
-    if fd then return path, fd end
+    part.fd = ok and lock(path) or nil
+    if part.fd then
+      part.path = path
+      return true
+    end
     if not ok and errno ~= EEXIST then break end
   end
   return nil, failed("control group " .. path, errno)
 end
 
---- Passes the controllers on to the groups below.
-local function enable(place)
-  local path = place.directory .. "/cgroup.subtree_control"
+--- Passes the controllers on to the groups below, where that is to be said (v2).
+local function enable(part, place)
+  if part.version == 1 then return true end
+  local path = part.parent .. "/cgroup.subtree_control"
   local enabled = hierarchy.words(path)
   for _, controller in ipairs(place.controllers) do
     if not enabled[controller] then
       local ok, errno = write(path, "+" .. controller)
-      if not ok then return nil, failed(("controller %s in %s"):format(controller, place.directory), errno) end
+      if not ok then return nil, failed(("controller %s in %s"):format(controller, part.parent), errno) end
     end
   end
   return true
 end
 
--- -- limits --
-
-local function apply(place, path)
+local function apply(part, place)
   for _, one in ipairs(place.writes) do
     local file = one[1]
-    local text = one.inherited and hierarchy.read(place.directory .. "/" .. file) or one[2]
-    local ok, errno = write(path .. "/" .. file, text)
+    local text = one.inherited and hierarchy.read(part.parent .. "/" .. file) or one[2]
+    local ok, errno = write(part.path .. "/" .. file, text)
     if not ok and not (one.optional and errno == ENOENT) then
       return nil, failed(("limits.%s: %s = %s"):format(one.name, file, text), errno)
     end
@@ -107,24 +108,45 @@ local function apply(place, path)
   return true
 end
 
+local function ask_systemd(part, _, pid)
+  local err
+  part.parent, err = require "nslua.scope".new(pid)
+  return part.parent, err
+end
+
+local function move(part, _, pid)
+  local ok, errno = write(part.path .. "/cgroup.procs", ("%d"):format(pid))
+  if not ok then return nil, failed("control group " .. part.path, errno) end
+  return true
+end
+
+--- Before its stage is there; for a stage that waits; for one that then waits in a scope, where it has to move on first,
+--- as only an empty group passes controllers on.
+local EARLY <const>, LATE <const> = { enable, sweep, make, apply }, { enable, sweep, make, move, apply }
+local IN_SCOPE <const> = { ask_systemd, make, move, enable, apply }
+
 -- -- the handle --
 
---- Makes one for a run.
+local function add_part(self, place, pid)
+  local part = { version = place.version, parent = place.directory }
+  for _, step in ipairs(place.scope and IN_SCOPE or pid and LATE or EARLY) do
+    local ok, err = step(part, place, pid)
+    if part.path and self.parts[#self.parts] ~= part then table.insert(self.parts, part) end
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+--- Makes one for a run: before its stage is there, or for a stage that waits.
 -- @tparam table plan of nslua.group_limits
+-- @tparam ?integer pid of that stage, where the plan is `late`
 -- @treturn[1] nslua.cgroup
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function Group.new(plan)
+function Group.new(plan, pid)
   local self = setmetatable({ parts = {}, own_processes = plan.own_processes }, Group)
-  for i, place in ipairs(plan.places) do
-    local ok, err = true, nil
-    if place.version == 2 then ok, err = enable(place) end
-    local path, fd
-    if ok then path, fd = new_directory(place.directory) end
-    if path then
-      self.parts[i] = { version = place.version, path = path, fd = fd, controllers = place.controllers }
-      ok, err = apply(place, path)
-    elseif ok then ok, err = nil, fd end
+  for _, place in ipairs(plan.places) do
+    local ok, err = add_part(self, place, pid)
     if not ok then
       self:remove()
       return nil, err
@@ -154,6 +176,14 @@ function Group:doors(all)
     end
   end
   return doors
+end
+
+--- Whether a process is in all parts of it.
+function Group:holds(pid)
+  for _, part in ipairs(self.parts) do
+    if not hierarchy.words(part.path .. "/cgroup.procs")[("%d"):format(pid)] then return false end
+  end
+  return true
 end
 
 --- Kills all that is in it, where the kernel can do that at once (cgroup v2, Linux 5.14).

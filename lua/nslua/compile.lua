@@ -53,6 +53,7 @@ end
 local function record_groups(plan, groups)
   if not groups then return end
   plan:owner "control group"
+  if groups.late then plan.setup:await() end
   for i in ipairs(groups.places) do
     groups.registers[i] = plan.first:register()
     plan.setup:write(groups.registers[i], "0")
@@ -126,7 +127,7 @@ local function record_setup(plan, recipe, joined, groups)
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
-    plan.setup:fork("pid", plan.detached, nil, 0)
+    plan.setup:fork("pid", plan.detached, nil, 0, 0)
     plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
@@ -184,35 +185,6 @@ local function record_steps(plan, recipe)
   end
 end
 
---- The last of the plan before the payload's own operations: privileges go, the stage splits.
--- @param confined whether the ruleset keeps signals within the sandbox
-local function record_drop(plan, recipe, capabilities, ruleset, confined)
-  local drop = plan.drop
-  plan:owner "privileges"
-  if plan.identity.holds then
-    drop:bounding(capabilities)
-    drop:ambient(0)
-  end
-  if recipe.no_new_privs ~= false then drop:no_new_privs() end
-  if ruleset then
-    plan:owner "landlock"
-    drop:landlock_restrict(ruleset)
-  end
-  if plan.payload_is_init then return end
-  plan:owner "reaper"
-  if plan.children then drop:child_subreaper(1) end
-  drop:fork({}, plan.detached, plan.children, confined and 1 or 0)
-  if plan.children then drop:parent_death_signal(signals.KILL) end
-end
-
---- "all" is what there is to have: in a new user namespace everything, else what the caller has.
-local function capability_mask(caps, identity)
-  if caps == "all" then
-    return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
-  end
-  return caps or 0
-end
-
 --- The sets of the payload, and the bits: a user namespace's root would get capabilities at execve in spite of the empty
 --- sets; the bits forbid it for good. Where uid 0 keeps its meaning, execve gives it what is permitted.
 local function held_of(plan, capabilities)
@@ -224,12 +196,38 @@ local function held_of(plan, capabilities)
   }
 end
 
-local function record_capabilities(section, plan, held)
+--- What the payload may hold, and the reaper for one that comes later.
+local function record_bounds(plan, held)
   if not plan.identity.holds then return end
-  section:capset(held.effective | 1 << 8, held.permitted | 1 << 8, held.inheritable)
-  section:ambient(held.ambient)
-  if held.securebits ~= 0 then section:securebits(held.securebits) end
-  section:capset(held.effective, held.permitted, held.inheritable)
+  plan.drop:bounding(held.bounding)
+  plan.drop:ambient(held.ambient)
+  if held.securebits ~= 0 then plan.drop:securebits(held.securebits) end
+end
+
+--- The last of the plan before the payload's own operations: privileges go, the stage splits.
+-- @param confined whether the ruleset keeps signals within the sandbox
+local function record_drop(plan, recipe, held, ruleset, confined)
+  local drop = plan.drop
+  plan:owner "privileges"
+  record_bounds(plan, held)
+  if recipe.no_new_privs ~= false then drop:no_new_privs() end
+  if ruleset then
+    plan:owner "landlock"
+    drop:landlock_restrict(ruleset)
+  end
+  if plan.payload_is_init then return end
+  plan:owner "reaper"
+  if plan.children then drop:child_subreaper(1) end
+  drop:fork({}, plan.detached, plan.children, confined and 1 or 0, plan.identity.holds and held.permitted or 0)
+  if plan.children then drop:parent_death_signal(signals.KILL) end
+end
+
+--- "all" is what there is to have: in a new user namespace everything, else what the caller has.
+local function capability_mask(caps, identity)
+  if caps == "all" then
+    return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
+  end
+  return caps or 0
 end
 
 -- -- the whole --
@@ -322,12 +320,12 @@ local function compile(recipe, new, joined, at, tty)
     if not policy then return nil, err end
     ruleset, guard = landlock.record(plan, policy)
   end
-  record_drop(plan, recipe, capabilities, ruleset, guard ~= nil)
+  local held = held_of(plan, capabilities)
+  record_drop(plan, recipe, held, ruleset, guard)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
   local filters = seccomp.filters(recipe, new, capabilities)
-  local held = held_of(plan, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, pty = plan.pty, own_pty = own_pty, operations = operations,
@@ -342,7 +340,6 @@ local function compile(recipe, new, joined, at, tty)
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
     recipe = recipe, hostname = plan.hostname, scheduling = scheduling.with(recipe.scheduling, groups and groups.affinity),
-    record_capabilities = function(section) record_capabilities(section, plan, held) end,
   }
 end
 

@@ -70,7 +70,7 @@ local function complain_about_files(recipe, new, problems, at)
         complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
       end
       if item.verb.needs and not new[item.verb.needs] and not item.options.shared then
-        complain(problems, item.at, "fs.%s needs a new %s namespace, or { shared = true }", item.verb.name, item.verb.needs)
+        complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
       end
     end
   end

@@ -29,6 +29,7 @@ local function new_plan(places, own_processes)
   local self = { own_processes = own_processes, places = places, registers = {}, held = {}, resources = {}, by_controller = {} }
   for _, place in ipairs(places) do
     place.writes = {}
+    self.late = self.late or place.scope
     for _, name in ipairs(place.controllers) do self.by_controller[name] = place end
   end
   return setmetatable(self, Plan)
@@ -73,7 +74,8 @@ end
 -- @tparam ?table limits the field
 -- @tparam integer own_processes how many of ours are in the group
 -- @treturn[1] table places { version=, directory=, controllers=, writes= }, registers (empty), held (for the result),
---   resources of setrlimit(2) and affinity that stand in; or false when the recipe wants no group
+--   resources of setrlimit(2) and affinity that stand in, late (the stage must wait for its group); or false when the
+--   recipe wants no group
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.resolve(limits, own_processes)

@@ -7,6 +7,9 @@ local sys = require "nslua.sys"
 
 local M = {}
 
+--- In place of a directory that is not there yet.
+local SCOPE <const> = "a scope of systemd"
+
 --- What v1 calls otherwise.
 local V1_NAMES <const> = { io = "blkio" }
 
@@ -15,10 +18,10 @@ local V1_NAMES <const> = { io = "blkio" }
 --- mountinfo writes blanks in octal.
 local function unescape(path) return (path:gsub("\\(%d%d%d)", function(octal) return string.char(tonumber(octal, 8)) end)) end
 
---- The caller's own group in each hierarchy: by controller; the one of v2 as "unified".
-local function own_groups()
+--- The group of a process in each hierarchy: by controller; the one of v2 as "unified".
+local function groups_of(pid)
   local groups = {}
-  for line in io.lines "/proc/self/cgroup" do
+  for line in io.lines(("/proc/%s/cgroup"):format(pid)) do
     local controllers, path = line:match "^%d+:([^:]*):(/.*)$"
     for name in (controllers == "" and "unified" or controllers or ""):gmatch "[^,]+" do groups[name] = path end
   end
@@ -35,9 +38,9 @@ local function directory_of(mount, root, path)
   return path == "/" and mount or mount .. path
 end
 
---- Each hierarchy that is mounted: by controller { mount=, own= }; the one of v2 as "unified".
-local function hierarchies()
-  local found, own = {}, own_groups()
+--- Each hierarchy that is mounted: by controller { mount=, own= }, the group of a process; the one of v2 as "unified".
+local function hierarchies(pid)
+  local found, own = {}, groups_of(pid)
   for line in io.lines "/proc/self/mountinfo" do
     local root, mount, kind, super = line:match "^%d+ %d+ %S+ (%S+) (%S+) .- %- (cgroup2?) %S+ (%S+)$"
     for name in (kind == "cgroup2" and "unified" or super or ""):gmatch "[^,]+" do
@@ -134,6 +137,9 @@ local function explain_unified(place, directory, controller)
   local own = group_name(place, place.own)
   if not directory then
     return ("no control group around %s is this user's to change"):format(own), DELEGATE .. ", gives one that is"
+  elseif directory == SCOPE then
+    return ("this user's systemd has the controller %s not to pass on"):format(controller),
+      ("as root: Delegate=%s and the others in a drop-in of user@.service"):format(controller)
   end
   local at = missing_at(place, controller) or directory
   return ("the controller %s is not passed on by the control group %s"):format(controller, group_name(place, at)),
@@ -151,33 +157,53 @@ end
 
 -- -- the whole --
 
+--- Where groups of v2 can be made, and with which controllers (a set); nil where none can be.
+local function place_in_unified(unified, wanted)
+  local directory, given = nearest(unified, wanted)
+  if directory then return directory, given end
+  given = require "nslua.scope".controllers(unified.mount)
+  if given then return SCOPE, given end
+end
+
+--- The version and the place of a controller; or nil, what is missing, and what to do.
+local function find(found, directory, given, controller)
+  local unified, old = found.unified, found[V1_NAMES[controller] or controller]
+  if unified and words(unified.mount .. "/cgroup.controllers")[controller] then
+    if given and given[controller] then return 2, directory end
+    return nil, explain_unified(unified, directory, controller)
+  elseif old and may_write(old.own .. "/cgroup.procs") then return 1, old.own end
+  return nil, explain_v1(old, controller)
+end
+
+local function note(places, version, directory, controller)
+  for _, place in ipairs(places) do
+    if place.directory == directory then return table.insert(place.controllers, controller) end
+  end
+  table.insert(places, version == 2 and 1 or #places + 1,
+    { version = version, directory = directory, controllers = { controller }, scope = directory == SCOPE })
+end
+
 --- Where groups with these controllers can be made.
 -- @tparam table wanted list of controllers
--- @treturn table places: { version=, directory=, controllers = list }, the one of v2 first
+-- @treturn table places: { version=, directory=, controllers = list }, the one of v2 first; with `scope` it has to be asked
+-- of systemd for each sandbox
 -- @treturn table what is missing: controller → { reason=, hint= }
 function M.places(wanted)
-  local found = hierarchies()
-  local unified, places, missing, by_directory = found.unified, {}, {}, {}
-  local all = unified and words(unified.mount .. "/cgroup.controllers") or {}
+  local found, places, missing = hierarchies "self", {}, {}
   local directory, given
-  if count(all, wanted) > 0 then directory, given = nearest(unified, wanted) end
-  local function note(version, at, controller)
-    local place = by_directory[at] or { version = version, directory = at, controllers = {} }
-    if not by_directory[at] then table.insert(places, version == 2 and 1 or #places + 1, place) end
-    by_directory[at] = place
-    table.insert(place.controllers, controller)
-  end
+  if found.unified then directory, given = place_in_unified(found.unified, wanted) end
   for _, controller in ipairs(wanted) do
-    local old = found[V1_NAMES[controller] or controller]
-    local reason, hint
-    if all[controller] then
-      if directory and given[controller] then note(2, directory, controller)
-      else reason, hint = explain_unified(unified, directory, controller) end
-    elseif old and may_write(old.own .. "/cgroup.procs") then note(1, old.own, controller)
-    else reason, hint = explain_v1(old, controller) end
-    if reason then missing[controller] = { reason = reason, hint = hint } end
+    local version, where, hint = find(found, directory, given, controller)
+    if version then note(places, version, where, controller)
+    else missing[controller] = { reason = where, hint = hint } end
   end
   return places, missing
+end
+
+--- The directory of a process's group in v2; nil when it has none that is seen here.
+function M.group_of(pid)
+  local unified = hierarchies(pid).unified
+  return unified and unified.own
 end
 
 M.read, M.words = read, words

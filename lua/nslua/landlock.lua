@@ -207,10 +207,10 @@ end
 -- @tparam nslua.plan plan
 -- @tparam table policy
 -- @treturn ?register the ruleset; nil where nothing is to be refused
--- @treturn ?register a second ruleset, which keeps the payload from signalling the reaper
+-- @treturn boolean whether a second one is to keep the payload from signalling the reaper
 function M.record(plan, policy)
   local rights, handled, steps = policy.rights, policy.handled, plan.steps_
-  if rights.files | rights.ports | rights.scopes == 0 then return nil end
+  if rights.files | rights.ports | rights.scopes == 0 then return nil, false end
   plan:owner "landlock"
   local ruleset = steps:landlock_ruleset(rights.files, rights.ports, rights.scopes)
   if policy.listed then record_paths(plan, ruleset, policy.wanted, handled.files)
@@ -220,9 +220,11 @@ function M.record(plan, policy)
   end
   record_ports(plan, ruleset, policy.wanted, handled.ports)
   plan:owner "landlock"
-  local guards = rights.scopes & SIGNAL ~= 0 and not plan.new.pid
-  return ruleset, guards and steps:landlock_ruleset(0, 0, SIGNAL) or nil
+  return ruleset, rights.scopes & SIGNAL ~= 0 and not plan.new.pid
 end
+
+--- Records the second one, in the payload's process.
+function M.record_guard(section) section:landlock_restrict(section:landlock_ruleset(0, 0, SIGNAL)) end
 
 --- Records that a descriptor may be opened again that a run passes, as by /dev/fd/3; or all beneath a directory.
 -- @param section of a plan, before it restricts

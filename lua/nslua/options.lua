@@ -138,7 +138,7 @@ local OPTIONS <const> = {
   },
   {
     name = "timeout", type = check.seconds, default = "`limits.time`", values = "seconds",
-    doc = "The sandbox ends then, and `reason` in the result is \"timeout\".",
+    doc = "The sandbox, or of `exec` the command, ends then, and `reason` in the result is \"timeout\".",
   },
   {
     name = "grace", type = check.seconds, default = "none", values = "seconds",

@@ -85,19 +85,28 @@ local function record_closing(section, passed)
   record_closing_below(section, kept, LAST_FD)
 end
 
---- The payload's limits, and the one that was raised for its set-up. Few open files may be allowed from here on:
--- then what the exec would close goes now, but for the way to report.
--- @treturn table the limits that hold, and by what
-local function record_limits(section, ready, passed)
+--- The limits of a payload, and how many files our own limits let be open.
+local function limits_of(ready)
   local wanted = ready.recipe.limits
-  local soft, hard = sys.getrlimit "nofile"
-  local raised = soft >= 0 and CONTROL_FD + section:registers() + SPARE_FDS > soft
-  if raised or wanted and wanted.nofile then record_closing(section, passed) end
-  if raised then section:setrlimit("nofile", soft, hard) end
   local held = limits.of(wanted, ready.groups, ready.plan.inherit.limits)
-  limits.record(section, held)
   if wanted and wanted.time then held.time = { seconds = wanted.time, by = "timer" } end
-  return held
+  return held, { sys.getrlimit "nofile" }
+end
+
+--- The payload's limits, and the one that was raised for its set-up. Few open files may be allowed from here on:
+-- then what the exec would close goes now, but for the way to report. A further command gets those of the first.
+-- @treturn table the limits that hold, and by what
+-- @treturn table soft and hard limit of open files, where they are not limited
+local function record_limits(section, ready, passed)
+  local first, wanted = ready.first, ready.recipe.limits
+  local held, nofile = limits_of(ready)
+  if first then held, nofile = first.limits, first.nofile end
+  local registers = math.max(section:registers(), first and first.registers or 0)
+  local raised = nofile[1] >= 0 and CONTROL_FD + registers + SPARE_FDS > nofile[1]
+  if raised or wanted and wanted.nofile then record_closing(section, passed) end
+  if raised then section:setrlimit("nofile", nofile[1], nofile[2]) end
+  limits.record(section, held)
+  return held, nofile
 end
 
 --- A function that says whose the operations are that come next, and the owners by their notes.
@@ -122,7 +131,7 @@ local function record_session(section, owner, ready, terminal)
     terminal:record(section, ready.pty)
   end
   owner "landlock"
-  if ready.guard then section:landlock_restrict(ready.guard) end
+  if ready.guard then landlock.record_guard(section) end
 end
 
 --- Privileges go; the filters are left that come with the exec. Without no_new_privs they take a capability that is
@@ -135,7 +144,7 @@ local function record_privileges(section, owner, ready)
     filters = nil
   end
   owner "payload"
-  ready.record_capabilities(section)
+  if ready.identity.holds then section:capset(ready.held.effective, ready.held.permitted, ready.held.inheritable) end
   section:hold()
   if filters and filters.mode then
     owner "recorder of seccomp"
@@ -209,7 +218,7 @@ local function record(ready, options, argv, cwd, terminal)
   if cwd and not directories then section:chdir(cwd) end
   owner "payload"
   record_descriptors(section, ready, options, passed, terminal)
-  local held = record_limits(section, ready, passed)
+  local held, nofile = record_limits(section, ready, passed)
   record_attributes(section, ready)
   section:unblock_signals()
   owner("command " .. argv[1])
@@ -218,8 +227,8 @@ local function record(ready, options, argv, cwd, terminal)
   section:execve(program, argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters),
     directories)
   return {
-    operations = operations, bytes = section:bytes(), owners = owners, limits = held, passed = passed, kept = kept,
-    announce = options.ready,
+    operations = operations, bytes = section:bytes(), owners = owners, limits = held, nofile = nofile, passed = passed,
+    kept = kept, announce = options.ready,
     registers = section:registers(),
   }
 end
@@ -242,6 +251,36 @@ function M.of(ready, options, argv, terminal)
     ready.last_words, ready.last_payload = words, record(ready, options, argv, cwd)
   end
   return ready.last_payload
+end
+
+-- -- a further command --
+
+--- A new terminal: of the sandbox's own devpts, or one that we make.
+local function further_terminal(plan, ready)
+  local ptmx = ready.plan.ptmx
+  return ptmx and require("nslua.terminal").record_new(plan, nil, ptmx) or plan:register()
+end
+
+--- What a further command in a running sandbox needs, in place of what the first one did: its stage is there, and is in
+-- everything. It splits at once, and the payload ends with it. The stage has given up new privileges for good.
+-- @tparam table ready of nslua.compile
+-- @tparam table first the payload that the sandbox was started with
+-- @param terminal whether it gets one
+-- @treturn table as of nslua.compile
+function M.further(ready, first, terminal)
+  local plan = sys.plan()
+  local owners = { "stage of the command", "terminal" }
+  local streams = { plan:register(), plan:register(), plan:register() }
+  plan:note(2)
+  local pty = terminal and further_terminal(plan, ready)
+  plan:note(1)
+  plan:fork({}, ready.plan.detached, nil, 0, ready.identity.holds and ready.keep or 0)
+  plan:end_with_parent()
+  local recipe = setmetatable({ no_new_privs = true }, { __index = ready.recipe })
+  return setmetatable({
+    first = first, operations = plan:bytes(), owners = owners, registers = plan:registers(), streams = streams, pty = pty,
+    own_pty = ready.plan.ptmx ~= nil, ruleset = false, recipe = recipe, last_words = false,
+  }, { __index = ready })
 end
 
 return M

@@ -37,7 +37,8 @@ function Process:__tostring() return ("process (%s)"):format(self.result and "en
 
 --- The payload's pid as the host sees it; nil when it has ended.
 function Process:payload_pid()
-  return not self.result and start.payload_pid(self.stage) or nil
+  if self.result or self.closed then return nil end
+  return start.payload_pid(self.stage)
 end
 
 --- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.
@@ -81,7 +82,7 @@ function Process:resize(rows, columns)
   return self.terminal:resize(rows, columns)
 end
 
---- Ends the whole sandbox, whatever it does.
+--- Ends the whole sandbox, whatever it does; of a further command, its process group.
 function Process:stop()
   self.stopped = true
   if self.result then return end
@@ -96,7 +97,12 @@ local function refused_of(recorded)
   return refused
 end
 
---- The end: everything in the sandbox is gone when this returns.
+--- Who goes on without its payload still needs its control group.
+local function leave_group(self)
+  if self.lingers then self.group:release() else self.group:remove() end
+end
+
+--- The end: everything in the sandbox is gone when this returns, unless it lingers.
 -- @treturn[1] true
 -- @treturn[2] nil
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
@@ -125,7 +131,7 @@ local function finish(self, ended)
     },
   }, Result)
   self.stage:close() -- its fds; an event loop learns it by pollfd being nil
-  if self.group then self.group:remove() end
+  if self.group then leave_group(self) end
   if self.poller then self.poller:close() end
   return true
 end
@@ -221,14 +227,16 @@ local function take_pipes(process)
   end
 end
 
---- Starts a compiled recipe.
+--- Opens what a run says of its streams and its terminal, starts it with them, and gives the handle.
 -- @tparam table ready of nslua.compile
 -- @tparam table options of nslua.options
 -- @tparam table argv
+-- @tparam ?number limit seconds
+-- @tparam function start called with the fds of the payload, the deadline and the terminal; as nslua.start
 -- @treturn[1] nslua.process
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function M.spawn(ready, options, argv)
+local function launch(ready, options, argv, limit, start_with)
   local started_at = sys.clock()
   local terminal, opened, err
   if options.tty then
@@ -241,9 +249,8 @@ function M.spawn(ready, options, argv)
     return nil, err
   end
   io.stdout:flush()
-  local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
   local deadline = limit and started_at + limit or nil
-  local stage, enforced, group = start.start(ready, options, argv,
+  local stage, enforced, payload, group = start_with(
     { opened.stdin.theirs, opened.stdout.theirs, opened.stderr.theirs }, deadline, terminal)
   opened:handed_over()
   if terminal then terminal:handed_over() end
@@ -254,12 +261,77 @@ function M.spawn(ready, options, argv)
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    lingers = ready.recipe.lifetime == "last", deadline = deadline, grace = options.grace, terminal = terminal, group = group,
-    detached = ready.recipe.lifetime == "detached",
+    deadline = deadline, grace = options.grace, terminal = terminal, ready = ready, payload = payload, group = group,
+    lingers = ready.recipe.lifetime == "last",
+    detached = ready.plan.detached ~= 0,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)
   return process
+end
+
+--- Starts a compiled recipe.
+-- @tparam table ready of nslua.compile
+-- @tparam table options of nslua.options
+-- @tparam table argv
+-- @treturn[1] nslua.process
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.spawn(ready, options, argv)
+  local limit = options.timeout or ready.recipe.limits and ready.recipe.limits.time
+  return launch(ready, options, argv, limit, function(...) return start.start(ready, options, argv, ...) end)
+end
+
+-- -- further commands --
+
+--- Why there can be no further command in a sandbox, or nil.
+local function exec_refusal(sandbox)
+  if sandbox.result or sandbox.closed then
+    return Error.new { step = "exec", errno = ESRCH, reason = "the sandbox has ended, or its handle is closed" }
+  end
+  if sandbox.ready.plan.payload_is_init then
+    return Error.new {
+      step = "exec", reason = "the payload is PID 1 (init = false): nobody of ours is in there to start another command",
+      hint = "leave init out of the recipe: then a reaper is PID 1",
+    }
+  end
+end
+
+--- What a further command may take, at most until the sandbox's own time is over.
+local function time_left(sandbox, timeout)
+  local left = sandbox.deadline and sandbox:timeout()
+  return timeout and left and math.min(timeout, left) or timeout or left
+end
+
+--- What a further command needs of a sandbox; kept, but with a terminal.
+local function further_of(sandbox, tty)
+  local kept = not tty and sandbox.further
+  local further = kept or require("nslua.payload").further(sandbox.ready, sandbox.payload, tty)
+  if not tty then sandbox.further = further end
+  return further
+end
+
+--- Starts a further command in the running sandbox: in its namespaces, root and control group, with the payload's ids,
+-- capabilities, filter, limits and Landlock; it gets no new privileges, whatever the recipe says of that. It is a process of
+-- its own, to wait for, kill and close, and ends with the sandbox at the latest. Killed, closed or timed out it ends as a
+-- process group; what it has put into another one, or leaves at its end, goes on as the sandbox's, without its streams.
+-- @tparam[opt] table options argv (else the recipe's command), and the options of a run
+-- @treturn[1] nslua.process
+-- @treturn[2] nil
+-- @treturn[2] nslua.error ESRCH when the sandbox has ended
+-- @raise for a wrong option
+-- @usage local process <close> = assert(sandbox {}:spawn { "sleep", "9" })
+-- print(assert(process:exec { "hostname", stdout = "capture" }):wait().stdout)
+function Process:exec(options)
+  local sandbox = self.sandbox or self
+  local checked, argv = require("nslua.options").read(options or {}, sandbox.ready.recipe.command)
+  local refusal = exec_refusal(sandbox)
+  if refusal then return nil, refusal end
+  local process, err = launch(sandbox.ready, checked, argv, time_left(sandbox, checked.timeout), function(...)
+    return start.further(further_of(sandbox, checked.tty), sandbox.stage, checked, argv, ...)
+  end)
+  if process then process.sandbox = sandbox end
+  return process, err
 end
 
 return M

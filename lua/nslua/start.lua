@@ -9,14 +9,23 @@ local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
-local ENOSYS <const> = 38
+local EPERM <const>, ESRCH <const>, EAGAIN <const>, ENOSYS <const> = 1, 3, 11, 38
 
 local M = {}
 
---- The payload's pid as the host sees it: the stage's only child; nil when it has none any more.
+--- The stage's pid as we see it; of one that another stage has made, the kernel tells it by its pidfd.
+function M.stage_pid(stage)
+  if stage:pid() then return stage:pid() end
+  for line in io.lines("/proc/self/fdinfo/" .. stage:pidfd()) do
+    local pid = line:match "^Pid:%s*(%d+)"
+    if pid then return math.tointeger(pid) end
+  end
+end
+
+--- The payload's pid: that of the stage's child; nil when there is none any more.
 function M.payload_pid(stage)
-  local pid = stage:pid()
-  local file = io.open(("/proc/%d/task/%d/children"):format(pid, pid))
+  local pid = M.stage_pid(stage)
+  local file = pid and io.open(("/proc/%d/task/%d/children"):format(pid, pid))
   if not file then return nil end
   local child = file:read "n"
   file:close()
@@ -167,6 +176,31 @@ local function first_message(stage, deadline)
   end
 end
 
+--- Why the sandbox's stage has not been told.
+local UNTOLD <const> = {
+  [EPERM] = "the sandbox is that of another process", [ESRCH] = "the sandbox has ended",
+  [EAGAIN] = "the stage of the sandbox does not answer",
+}
+
+local function exec_failure(step, errno)
+  if not UNTOLD[errno] then return failure.of_spawn("exec: " .. step, errno) end
+  return Error.new { step = "exec", errno = errno, reason = UNTOLD[errno] }
+end
+
+--- Where another stage is to make this one: whether it has.
+local function await_joined(stage, deadline)
+  local kind, record = first_message(stage, deadline)
+  if kind == "joined" then return true end
+  if kind == "failed" then return nil, failure.of_spawn("exec: start of the stage", record.errno) end
+  if kind then return nil, exec_failure("stage", ESRCH) end
+  return nil, record
+end
+
+--- What is told of a sandbox that is set up.
+local function news_of(ready, stage, held)
+  return { payload = M.payload_pid(stage), reaper = M.stage_pid(stage), namespaces = namespaces_of(ready, held.namespaces) }
+end
+
 --- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it. And it
 --- waits until who wants to know that all is set up has been told.
 local function await_start(ready, stage, payload, deadline, terminal)
@@ -178,9 +212,8 @@ local function await_start(ready, stage, payload, deadline, terminal)
     kind, record = first_message(stage, deadline)
   end
   if kind == "ready" then
-    payload.announce {
-      payload = M.payload_pid(stage), reaper = stage:pid(), namespaces = namespaces_of(ready, record.namespaces),
-    }
+    local ok, err = pcall(payload.announce, news_of(ready, stage, record))
+    if not ok then return nil, err end
     stage:go()
     kind, record = first_message(stage, deadline)
   end
@@ -213,28 +246,100 @@ local function terminal_of(stdio)
   end
 end
 
+--- What a run gives its payload: its streams, what is passed besides, a terminal where the sandbox has none to give.
+-- @treturn[1] table register -> fd
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function given_to(ready, payload, stdio, terminal)
+  local fds = {}
+  for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
+  local ok, err = pass(payload, fds)
+  if ok and terminal and not ready.own_pty then
+    ok, err = terminal:open(ready.identity)
+    fds[ready.pty:number()] = terminal.slave
+  end
+  return ok and fds, err
+end
+
+--- What the set-up takes from us besides.
+local function give_setup(ready, fds, stdio)
+  for register, fd in pairs(ready.passed) do fds[register] = fd end
+  local given = ready.plan.terminal
+  if given then fds[given:number()] = terminal_of(stdio) end
+  return prepare_idmaps(ready, fds)
+end
+
+-- -- control groups --
+
+local function has_groups(ready) return ready.groups and #ready.groups.places > 0 end
+local function new_group(ready, pid) return require "nslua.cgroup".new(ready.groups, pid) end
+
+--- The group that is made before the stage; false where there is none, or it comes later.
+local function early_group(ready)
+  if not has_groups(ready) or ready.groups.late then return false end
+  return new_group(ready)
+end
+
+--- The group that a stage waits for.
+local function late_group(ready, stage)
+  local group, err = new_group(ready, stage:pid())
+  if group then stage:go() end
+  return group, err
+end
+
+--- After a start that failed.
+local function drop_group(group, err)
+  if not group then return end
+  if (group:usage().memory_reached or 0) > 0 then err.hint = "limits.memory may be too low even for the start" end
+  group:remove()
+end
+
+-- -- the wait --
+
+--- Whether the stage has ended; who is about to is in no group any more.
+local function has_ended(stage) return sys.poll(1, stage:pidfd(), "r") end
+
+--- Waits until the payload has started and is what it should be, in its group; otherwise all ends.
+-- @treturn[1] table held
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function confirm(ready, stage, payload, deadline, terminal, group)
+  local held, err = await_start(ready, stage, payload, deadline, terminal)
+  if held and group and not (group:holds(stage:pid()) or has_ended(stage)) then
+    held, err = nil, Error.new { step = "verification", reason = "the sandbox is not in its control group" }
+  end
+  if not held then stage:close() end
+  return held, err
+end
+
 --- Starts the stage, and waits until the payload has started.
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
+-- @treturn[1] ?nslua.cgroup its own, which may have been there before
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
+-- @treturn[2] ?nslua.cgroup
 local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
   local opened, skipped = open_sources(ready, payload.registers, fds)
-  if not opened then return nil, skipped end
+  if not opened then return nil, skipped, group end
   for register, fd in pairs(opened) do fds[register] = fd end
   local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group)
   close_all(opened)
-  if not stage then return nil, err end
-  local unbroken, held
-  unbroken, held, err = pcall(await_start, ready, stage, payload, deadline, terminal)
-  if not (unbroken and held) then
-    stage:close()
-    return nil, unbroken and err or held
+  if not stage then return nil, err, group end
+  if not group and has_groups(ready) then
+    group, err = late_group(ready, stage)
+    if not group then
+      stage:close()
+      return nil, err
+    end
   end
+  local held
+  held, err = confirm(ready, stage, payload, deadline, terminal, group)
+  if not held then return nil, err, group end
   local skipped_labels = {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
-  return stage, enforced_of(ready, payload, held, skipped_labels)
+  return stage, enforced_of(ready, payload, held, skipped_labels), group
 end
 
 --- Starts a payload.
@@ -246,39 +351,51 @@ end
 -- @tparam[opt] nslua.terminal terminal that the payload is to have
 -- @treturn[1] stage
 -- @treturn[1] table what is enforced
+-- @treturn[1] table payload of nslua.payload
 -- @treturn[1] ?nslua.cgroup its own
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
   if ready.refusal then return nil, ready.refusal end
   local payload = payloads.of(ready, options, argv, terminal)
-  local fds = {}
-  for register, fd in pairs(ready.passed) do fds[register] = fd end
-  for i, register in ipairs(ready.streams) do fds[register:number()] = stdio[i] end
-  local given = ready.plan.terminal
-  if given then fds[given:number()] = terminal_of(stdio) end
-  local ok, err = pass(payload, fds)
-  if ok then ok, err = prepare_idmaps(ready, fds) end
+  local fds, err = given_to(ready, payload, stdio, terminal)
+  local ok = fds
+  if ok then ok, err = give_setup(ready, fds, stdio) end
   if not ok then return nil, err end
-  if terminal and not ready.own_pty then
-    ok, err = terminal:open(ready.identity)
-    if not ok then return nil, err end
-    fds[ready.pty:number()] = terminal.slave
-  end
   local userns
   userns, err = prepare_user_namespace(ready)
   if userns == nil then return nil, err end
   local group
-  if ready.groups and #ready.groups.places > 0 then
-    group, err = require "nslua.cgroup".new(ready.groups)
-    if not group then return nil, err end
+  group, err = early_group(ready)
+  if group == nil then return nil, err end
+  local stage, enforced
+  stage, enforced, group = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
+  if not stage then drop_group(group, enforced) end
+  return stage, enforced, payload, group
+end
+
+--- Starts a further command in a running sandbox.
+-- @tparam table ready of nslua.payload.further
+-- @param maker stage of the sandbox
+-- @return as start; its parameters are those of start
+function M.further(ready, maker, options, argv, stdio, deadline, terminal)
+  local payload = payloads.of(ready, options, argv, terminal)
+  local fds, err = given_to(ready, payload, stdio, terminal)
+  if not fds then return nil, err end
+  local stage, step, errno = maker:exec {
+    operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
+    detached = ready.plan.detached ~= 0, terminal = terminal ~= nil and ready.own_pty,
+  }
+  if not stage then return nil, exec_failure(step, errno) end
+  local joined, held
+  joined, err = await_joined(stage, deadline)
+  if not joined then
+    stage:close()
+    return nil, err
   end
-  local stage, enforced = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
-  if not stage and group then
-    if (group:usage().memory_reached or 0) > 0 then enforced.hint = "limits.memory may be too low even for the start" end
-    group:remove()
-  end
-  return stage, enforced, group
+  held, err = confirm(ready, stage, payload, deadline, terminal)
+  if not held then return nil, err end
+  return stage, enforced_of(ready, payload, held, {}), payload
 end
 
 return M

@@ -280,10 +280,14 @@ function Streams:close()
   for _, stream in pairs(self) do stream:close() end
 end
 
---- What is still in a pipe at the end. In haste, what our own stream does not take at once is dropped.
+--- What is still in a pipe at the end, and no more than it holds: who is left may go on writing. In haste, what our own
+--- stream does not take at once is dropped.
 local function drain(stream, haste)
+  local takes = LARGE_PIPE // CHUNK + 1
   while stream:polled() do
     if not stream.pending then
+      takes = takes - 1
+      if takes < 0 then break end
       local taken, err = stream:take()
       if not taken then return not err, err end
     elseif sys.poll(haste and 0 or nil, stream:polled()) then
@@ -295,7 +299,7 @@ local function drain(stream, haste)
   return true
 end
 
---- The end: nobody is left who could add anything.
+--- The end: what is written from now on nobody wants.
 -- @treturn[1] true
 -- @treturn[2] nil
 -- @treturn[2] nslua.error

@@ -3,6 +3,7 @@
 -- same maps joins it again.
 -- @module nslua.subordinate
 local Error = require "nslua.error"
+local helper = require "nslua.helper"
 local sys = require "nslua.sys"
 
 local M = {}
@@ -11,8 +12,6 @@ local KINDS <const> = {
   uid = { file = "/etc/subuid", program = "newuidmap" },
   gid = { file = "/etc/subgid", program = "newgidmap" },
 }
-local DIRECTORIES <const> = { "/usr/bin/", "/bin/", "/usr/local/bin/" }
-local HELPER_TIME <const> = 30
 
 -- -- the caller's ranges --
 
@@ -53,20 +52,6 @@ end
 
 -- -- the programs that write maps --
 
-local function program_of(kind)
-  for _, directory in ipairs(DIRECTORIES) do
-    if sys.stat(directory .. KINDS[kind].program) then return directory .. KINDS[kind].program end
-  end
-end
-
---- Runs the program as it wants to be: with its privileges, and nothing of ours.
-local function run_helper(program, words)
-  local box = require "nslua.sandbox".sandbox {
-    namespaces = {}, no_new_privs = false, seccomp = false, landlock = false, cwd = "/",
-  }
-  return box:run { program, stdout = "null", stderr = "capture", timeout = HELPER_TIME, table.unpack(words) }
-end
-
 --- The numbers of a map's text, in order.
 local function numbers_of(text)
   local numbers = {}
@@ -84,13 +69,8 @@ end
 
 local function write_map(kind, pid, map)
   local name = KINDS[kind].program
-  local program = program_of(kind)
-  if not program then
-    return nil, Error.new {
-      step = name, reason = "it is not installed", hint = "it writes maps of subordinate ids (Debian: uidmap)",
-    }
-  end
-  local result, err = run_helper(program, { ("%d"):format(pid), table.unpack(numbers_of(map)) })
+  local result, err = helper.run(name, { ("%d"):format(pid), table.unpack(numbers_of(map)) }, nil,
+    "it writes maps of subordinate ids (Debian: uidmap)")
   if not result then return nil, err end
   if result.ok and is_written(("/proc/%d/%s_map"):format(pid, kind), map) then return true end
   return nil, Error.new {

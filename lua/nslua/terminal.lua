@@ -94,6 +94,20 @@ end
 
 -- -- the pty --
 
+--- Records a new terminal of a devpts, whose master goes to the maker: the payload never has it.
+-- @param section of a plan
+-- @param dirfd of the devpts, or nil
+-- @tparam string path of its ptmx
+-- @return a register of the slave
+function Terminal.record_new(section, dirfd, path)
+  local master = section:open(dirfd, path, { "read_write", "nonblock", "noctty" })
+  section:expect_device(master, "char", 5, 2)
+  local slave = section:pty_slave(master)
+  section:hand_over(master)
+  section:close(master)
+  return slave
+end
+
 --- What the payload does with it, in its new session.
 function Terminal:record(section, slave)
   section:controlling_terminal(slave)

@@ -285,7 +285,7 @@ rows = {
   },
   { "--exec-label", "LABEL", "SELinux: the label of the command" },
   { "--file-label", "LABEL", "SELinux: the label of what is made" },
-  { "--proc", "DEST", "A new /proc", make("proc", { full = true, hidepid = "off", shared = true }) },
+  { "--proc", "DEST", "A new /proc", make("proc", { full = true, hidepid = "off" }) },
   {
     "--dev", "DEST", "A new /dev",
     function(request, target)

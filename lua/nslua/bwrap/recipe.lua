@@ -109,13 +109,19 @@ local function cover_proc(list, target)
   end
 end
 
+--- With the caller's processes it is the caller's /proc.
+local function proc_of(request, item)
+  if request.unshare.pid then return item.entry end
+  return fs.rw("/proc", item.target, { create = true, over = true, idmap = false, propagation = "slave" })
+end
+
 local function files_of(request)
   local first = root_of(request.files)
   local list = {}
   if not first then list[1] = fs.tmpfs("/", { size = "half", writable = true }) end
   for i = first or 1, #request.files do
     local item = request.files[i]
-    list[#list + 1] = item.entry
+    list[#list + 1] = item.verb == "proc" and proc_of(request, item) or item.entry
     if item.verb == "proc" and request.caller.uid == 0 and request.uid == 0 then cover_proc(list, item.target) end
   end
   return list

@@ -46,12 +46,11 @@ rows.proc = {
   parameters = { verb.target_or "/proc" },
   options = verb.options {
     full = check.boolean, subset = check.one_of { "pid" },
-    hidepid = check.one_of { "off", "noaccess", "invisible", "ptraceable" }, shared = check.boolean,
+    hidepid = check.one_of { "off", "noaccess", "invisible", "ptraceable" },
   },
   summary = function(e) return "proc on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "pid",
   doc = "The processes of the sandbox. What concerns the whole machine is read-only or masked, unless "
-    .. "`full` or with `nesting`; `subset = \"pid\"` leaves it out. `shared`: without a new PID namespace, so those of the "
-    .. "caller's, which takes root.",
+    .. "`full` or with `nesting`; `subset = \"pid\"` leaves it out.",
   mount = function(e, plan)
     return plan:filesystem("proc", {
       { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
@@ -125,17 +124,6 @@ local function record_shm(e, plan)
   else plan:add(verb.inner_dir(path, TMPFS_MODE, { writable = true, exec = false })) end
 end
 
---- A new terminal of this devpts, whose master goes to the maker: the payload never has it.
--- @return a register of the slave
-local function record_terminal(plan, pts)
-  local tree = plan.tree
-  local master = tree:open(pts, "ptmx", { "read_write", "nonblock", "noctty" })
-  local slave = tree:pty_slave(master)
-  tree:hand_over(master)
-  tree:close(master)
-  return slave
-end
-
 --- The terminal that a run hands to its payload, as our own mounts have it; nothing where it hands none.
 local function record_given(plan)
   plan.terminal = plan.terminal or plan.first:register()
@@ -144,7 +132,7 @@ end
 
 --- The payload's terminal is its console.
 local function record_console(e, plan, pts)
-  if plan.tty then plan.pty = plan.pty or record_terminal(plan, pts) end
+  if plan.tty then plan.pty = plan.pty or require("nslua.terminal").record_new(plan.tree, pts, "ptmx") end
   local console, section = plan.pty, plan.tree
   if not console then console, section = record_given(plan), plan.sources end
   local clone = section:open_tree(console, nil, "clone")
@@ -169,6 +157,7 @@ rows.dev = {
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
     plan:place(pts, e.target .. "/pts")
+    plan.ptmx = plan.ptmx or plan:resolve(e.target) .. "/pts/ptmx"
     record_console(e, plan, pts)
     record_shm(e, plan)
   end,

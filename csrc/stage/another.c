@@ -1,0 +1,60 @@
+/*
+ * Another stage, for a further command in the sandbox: a child of this one, which is inside of everything already, with
+ * a plan and a control socket of its own. It holds what this one does: it is a copy of it, beyond the payload's sight.
+ */
+#include "../kernel/syscall.h"
+#include "message.h"
+#include "stage.h"
+
+#include <asm-generic/errno.h>
+#include <asm/signal.h>
+
+enum { MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000 };
+
+/* Tells the maker, on the socket of the stage that is not going to be, why not. */
+static void refuse(int control, long failure) {
+  struct record record = { .kind = RECORD_FAILED, .status = (int32_t)-failure };
+  SYSCALL(sendto, control, &record, sizeof record, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
+}
+
+static long place(const int *fds, size_t count) {
+  long r = raise_open_files(FIRST_FD + count + SPARE_FDS);
+  if (r >= 0) r = place_fds(fds, count, FIRST_FD);
+  return r < 0 ? r : close_others(FIRST_FD, count);
+}
+
+/* The maker can end us, and see our end, by our pidfd. */
+static long tell_joined(void) {
+  struct record record = { .kind = RECORD_JOINED };
+  long pidfd = SYSCALL(pidfd_open, SYSCALL(getpid, 0), 0);
+  if (pidfd < 0) return pidfd;
+  long r = report_with(&record, (int)pidfd);
+  SYSCALL(close, pidfd);
+  return r;
+}
+
+/* What is known of the namespaces stays: they are the same. */
+static _Noreturn void become_another(long parent, const int *fds, size_t count) {
+  stage.machine = (struct machine){ 0 };
+  stage.recorder = 0;
+  long r = place(fds, count);
+  if (r < 0) {
+    refuse(fds[0], r);
+    leave(125);
+  }
+  r = end_with(parent);
+  if (r >= 0) r = tell_joined();
+  if (r < 0) report_failure(r);
+  run_plan();
+}
+
+void start_another(const int *fds, size_t count) {
+  if (count < REGISTER_FREE) {
+    if (count > 0) refuse(fds[0], -EPROTO);
+    return;
+  }
+  long self = SYSCALL(getpid, 0);
+  long pid = SYSCALL(clone, SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) become_another(self, fds, count);
+  if (pid < 0) refuse(fds[0], pid);
+}
