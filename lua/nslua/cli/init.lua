@@ -8,7 +8,7 @@ local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
        nslua run [options] [RECIPE] [-- COMMAND…]
                                            run a command in a recipe's sandbox, or in the default one;
-                                           --stats: say at the end what it used;
+                                           --stats, --stats=json: say at the end what it used;
                                            --tty, --no-tty: with a terminal of its own, or without
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything

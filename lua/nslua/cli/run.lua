@@ -3,7 +3,8 @@ local signals = require "nslua.signals"
 local sys = require "nslua.sys"
 
 local FLAGS <const> = {
-  ["--stats"] = { name = "stats", value = true }, ["--tty"] = { name = "tty", value = true },
+  ["--stats"] = { name = "stats", value = "text" }, ["--stats=json"] = { name = "stats", value = "json" },
+  ["--tty"] = { name = "tty", value = true },
   ["--no-tty"] = { name = "tty", value = false },
 }
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
@@ -70,13 +71,19 @@ local function streams(tty)
   return { tty = true, stderr = not sys.isatty(2) and "relay" or nil }
 end
 
+--- What there is to say of a result besides its status.
+local function tell(result)
+  if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
+  if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
+end
+
 local M = {}
 
 --- Runs argv (or the recipe's command) in a box.
 -- @tparam sandbox box
 -- @tparam table argv
--- @tparam[opt] table flags stats: what it used goes to stderr at the end; tty: whether the payload gets a terminal, by
---   default when our stdin and stdout are one
+-- @tparam[opt] table flags stats: what it used goes to stderr at the end, as "text" or "json"; tty: whether the payload
+--   gets a terminal, by default when our stdin and stdout are one
 -- @treturn integer the exit status
 function M.in_box(box, argv, flags)
   flags = flags or {}
@@ -84,14 +91,9 @@ function M.in_box(box, argv, flags)
   collectgarbage "restart"
   local result
   if process then result, err = wait(process) end
-  if not result then
-    io.stderr:write("nslua: ", tostring(err), "\n")
-    return status_of_error(err)
-  end
-  if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
-  if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
-  if flags.stats then io.stderr:write(require "nslua.cli.stats"(result.usage)) end
-  return status_of(result)
+  if result then tell(result) else io.stderr:write("nslua: ", tostring(err), "\n") end
+  if flags.stats then io.stderr:write(require "nslua.cli.stats"[flags.stats](result, err)) end
+  return result and status_of(result) or status_of_error(err)
 end
 
 local function split(words)
