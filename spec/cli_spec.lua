@@ -136,6 +136,16 @@ describe("nslua", function()
       assert.matches("^nslua: command no%-such%-command", errors)
     end)
 
+    it("--time-steps shows what each step of the set-up took, or is in the JSON", function()
+      local out, errors, status = apart "run --time-steps -- sh -c 'echo out; exit 3'"
+      assert.same({ "out\n", 3 }, { out, status })
+      assert.matches("^nslua: +%d+ µs +%d+%.%d %%  compile\n", errors)
+      assert.matches("bind /usr on /usr %(attach%), ", errors)
+      assert.matches("command sh %(execve%)\nnslua: +%d+ µs 100%.0 %%  in all, until the program runs\n$", errors)
+      errors = select(2, apart "run --time-steps --stats=json -- true")
+      assert.matches('^{"code":0,.*"steps":%[{"seconds":[%d.e-]+,"step":"compile"},', errors)
+    end)
+
     describe("passes on", function()
       --- What a payload prints, a shell command, after a signal to nslua; and nslua's status.
       local function signalled(signal, payload, before)

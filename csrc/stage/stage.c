@@ -140,6 +140,12 @@ static int cannot_signal_maker(void) {
   return SYSCALL(pidfd_send_signal, FIRST_FD + REGISTER_MAKER, 0, 0, 0) == -EPERM;
 }
 
+/* In the child: the fork is done. */
+static _Noreturn void continue_forked(void *unused) {
+  finish_operation(&stage.machine);
+  continue_plan(unused);
+}
+
 /*
  * Splits the stage: the child goes on with the plan, as PID 1 where `kinds` has a new PID namespace,
  * and becomes the payload; the parent stays as the reaper. The child shares our memory and runs
@@ -151,12 +157,9 @@ long stage_fork(struct call *call) {
     .flags = CLONE_VM | CLONE_VFORK | (uint64_t)ARG_INT(0),
     .exit_signal = SIGCHLD,
   };
-  unsigned index = stage.machine.index++;
-  long payload = clone_call(&args, stack + sizeof stack, continue_plan, 0);
-  if (payload < 0) {
-    stage.machine.index = index;
-    return payload;
-  }
+  unsigned index = stage.machine.index;
+  long payload = clone_call(&args, stack + sizeof stack, continue_forked, 0);
+  if (payload < 0) return payload;
   if (stage.failed) leave(125);
   struct watch watch = {
     .payload = payload,
@@ -203,7 +206,10 @@ void stage_main(void) {
   if (header->magic != PLAN_MAGIC || header->version != PLAN_VERSION) report_failure(-EPROTO);
   stage.machine.registers = (int32_t *)(header + 1);
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
-  stage.machine.end = (char *)header + stage.plan_size;
+  stage.machine.times = (plan_time *)((char *)header + stage.plan_size) - header->times;
+  stage.machine.time_count = header->times;
+  stage.machine.end = (char *)stage.machine.times;
+  note_time(&stage.machine, 0);
   struct call none = { 0 };
   long r = kernel_default_signals(&none); /* with SIGCHLD ignored nothing could be waited for */
   if (r < 0) report_failure(r);

@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STAGE_TYPE "nslua.stage"
 
+enum { MAX_TIMES = 1 << 22 };
 enum { STOP_TRIES = 1000, STOP_INTERVAL_MS = 10 };
 
 struct stage_handle {
@@ -26,6 +28,8 @@ struct stage_handle {
   pid_t maker; /* a forked copy of the host neither kills nor reaps */
   int pidfd;
   int control;
+  int plan; /* of a timed one, else -1 */
+  size_t times;
   int detached; /* goes on without its maker */
   int own_pids; /* its end is the end of everything in it */
   int terminal; /* its next message is the payload's terminal */
@@ -280,7 +284,26 @@ static int stage_close(lua_State *L) {
   }
   drop(&stage->control);
   drop(&stage->pidfd);
+  drop(&stage->plan);
   return 0;
+}
+
+/*** When a stage that is timed began, and when each operation was done, by the clock of sys.now: a list, with 0 for what
+ * was not. @function stage:times @treturn[1] table @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+static int stage_times(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  size_t size = stage->times * sizeof(plan_time);
+  plan_time *times = lua_newuserdatauv(L, size, 0);
+  struct stat status;
+  if (stage->plan < 0 || fstat(stage->plan, &status) < 0 ||
+      pread(stage->plan, times, size, status.st_size - (off_t)size) != (ssize_t)size)
+    return push_failure(L, "times", EBADF);
+  lua_createtable(L, (int)stage->times, 0);
+  for (size_t i = 0; i < stage->times; i++) {
+    lua_pushinteger(L, (lua_Integer)times[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
 }
 
 /*** The control socket, readable when a message waits. @function stage:fileno */
@@ -368,7 +391,8 @@ static int *read_fds(lua_State *L, size_t count) {
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
  *   (flags), userns (fd of a user namespace that is joined first), cgroup (fd of the directory of a control group that it
  *   is made in), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
- *   plan must await them), detached, own_pids (its end ends all in it), terminal (the plan has hand_over)
+ *   plan must await them), times (how many the stage is to note: one more than there
+ *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried
@@ -396,9 +420,12 @@ static int spawn(lua_State *L) {
   request.uid_map = map_option(L, "uid_map");
   request.gid_map = map_option(L, "gid_map");
   luaL_argcheck(L, !request.uid_map == !request.gid_map, 1, "uid_map and gid_map go together");
+  lua_Integer times = integer_option(L, "times");
+  luaL_argcheck(L, times >= 0 && times <= MAX_TIMES, 1, "bad count of times");
+  request.times = (uint64_t)times;
 
   struct stage_handle *stage = lua_newuserdatauv(L, sizeof *stage, 0);
-  *stage = (struct stage_handle){ .pidfd = -1, .control = -1 };
+  *stage = (struct stage_handle){ .pidfd = -1, .control = -1, .plan = -1 };
   luaL_setmetatable(L, STAGE_TYPE);
   stage->detached = boolean_option(L, "detached");
   stage->own_pids = boolean_option(L, "own_pids");
@@ -413,6 +440,8 @@ static int spawn(lua_State *L) {
   stage->pid = request.pid;
   stage->pidfd = request.pidfd;
   stage->control = request.control;
+  stage->plan = request.plan;
+  stage->times = (size_t)times;
   stage->maker = getpid();
   return 1;
 }
@@ -491,11 +520,17 @@ static int execute(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "receive", stage_receive }, { "signal", stage_signal },
-  { "stop", stage_stop },       { "reap", stage_reap },
-  { "close", stage_close },     { "fileno", stage_fileno },
-  { "pidfd", stage_pidfd },     { "pid", stage_pid },
-  { "go", stage_go },           { NULL, NULL },
+  { "receive", stage_receive },
+  { "signal", stage_signal },
+  { "stop", stage_stop },
+  { "reap", stage_reap },
+  { "close", stage_close },
+  { "fileno", stage_fileno },
+  { "pidfd", stage_pidfd },
+  { "pid", stage_pid },
+  { "go", stage_go },
+  { "times", stage_times },
+  { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = { { "spawn", spawn }, { "execute", execute }, { NULL, NULL } };

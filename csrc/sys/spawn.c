@@ -217,6 +217,7 @@ static int write_plan(const struct spawn *spawn) {
     .magic = PLAN_MAGIC,
     .version = PLAN_VERSION,
     .registers = (uint16_t)spawn->fd_count,
+    .times = spawn->times,
   };
   size_t size = spawn->fd_count * sizeof(int32_t);
   int32_t small[64];
@@ -235,7 +236,9 @@ static int write_plan(const struct spawn *spawn) {
   enum { PARTS = sizeof parts / sizeof *parts };
   size_t total = 0;
   for (int i = 0; i < PARTS; i++) total += parts[i].iov_len;
-  if (fd >= 0 && writev(fd, parts, PARTS) != (ssize_t)total) {
+  off_t end = (off_t)(total + spawn->times * sizeof(plan_time));
+  if (fd >= 0 &&
+      (writev(fd, parts, PARTS) != (ssize_t)total || (spawn->times && ftruncate(fd, end) < 0))) {
     close(fd);
     errno = ENOSPC;
     fd = -1;
@@ -303,7 +306,7 @@ static int open_channel(struct spawn *spawn, int own[REGISTER_FREE]) {
 
 int spawn_stage(struct spawn *spawn) {
   int own[REGISTER_FREE] = { -1, -1, -1 };
-  spawn->control = spawn->pidfd = -1;
+  spawn->control = spawn->pidfd = spawn->plan = -1;
   spawn->step = "memfd_create of the stage";
   int image = stage_fd();
   if (image < 0) return errno;
@@ -312,6 +315,10 @@ int spawn_stage(struct spawn *spawn) {
   if (!error) {
     memcpy(spawn->fds, own, sizeof own);
     error = start(spawn, image);
+  }
+  if (!error && spawn->times) {
+    spawn->plan = own[REGISTER_PLAN];
+    own[REGISTER_PLAN] = -1;
   }
   for (int i = 0; i < REGISTER_FREE; i++)
     if (own[i] >= 0) close(own[i]);
@@ -324,5 +331,6 @@ int spawn_stage(struct spawn *spawn) {
     }
   }
   if (error && spawn->control >= 0) close(spawn->control);
+  if (error && spawn->plan >= 0) close(spawn->plan);
   return error;
 }

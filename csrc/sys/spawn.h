@@ -34,11 +34,13 @@ struct spawn {
   int proc_file_count;
   const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
+  uint64_t times; /* that the stage is to note, or 0 */
 
   /* what came of it */
   pid_t pid;
   int pidfd;
   int control;
+  int plan;         /* where it notes times, else -1 */
   const char *step; /* on failure: what was tried */
 };
 

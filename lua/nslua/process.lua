@@ -124,6 +124,7 @@ local function finish(self, ended)
     reason = self.reason or (signal and "signal" or "exit"),
     stdout = out:content(), stderr = errors:content(), truncated = out.truncated or errors.truncated,
     refused = self.recorded and refused_of(self.recorded), enforced = self.enforced, command = self.command,
+    steps = self.steps,
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
       maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
@@ -236,6 +237,7 @@ end
 -- @treturn[2] nslua.error
 function M.spawn(ready, options, argv)
   local started_at = sys.clock()
+  if options.time_steps then options.time_steps:mark "compile" end
   local terminal, opened, err
   if options.tty then
     terminal, err = require("nslua.terminal").new(options)
@@ -262,6 +264,7 @@ function M.spawn(ready, options, argv)
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
     deadline = deadline, grace = options.grace, terminal = terminal, group = group,
     detached = ready.recipe.lifetime == "detached",
+    steps = options.time_steps and options.time_steps.list,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)

@@ -101,13 +101,13 @@ end
 
 -- -- the start --
 
-local function try_spawn(ready, payload, fds, userns, terminal, cgroup)
+local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
   return sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
     namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty,
+    terminal = terminal ~= nil and ready.own_pty, times = times,
   }
 end
 
@@ -124,14 +124,14 @@ local function close_all(handles)
 end
 
 --- The stage, made in its control group where the kernel can do that: moving there takes much longer.
-local function spawn_stage(ready, payload, fds, userns, terminal, group)
+local function spawn_stage(ready, payload, fds, userns, terminal, group, times)
   local stage, step, errno
   local unified = group and group:unified()
   for _, cgroup in ipairs { unified or false, unified and false } do
     local doors, err = {}, nil
     if group then doors, err = open_doors(ready, group, fds, not cgroup) end
     if not doors then return nil, err end
-    stage, step, errno = try_spawn(ready, payload, fds, userns, terminal, cgroup or nil)
+    stage, step, errno = try_spawn(ready, payload, fds, userns, terminal, cgroup or nil, times)
     close_all(doors)
     if stage or errno ~= ENOSYS then break end
   end
@@ -197,11 +197,14 @@ end
 -- @treturn[1] table what is enforced
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
+local function run_stage(ready, payload, fds, userns, terminal, group, deadline, steps)
+  if steps then steps:mark "streams, and what else only the caller can prepare" end
   local opened, skipped = open_sources(ready, payload.registers, fds)
   if not opened then return nil, skipped end
   for register, fd in pairs(opened) do fds[register] = fd end
-  local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group)
+  if steps then steps:mark "sources, opened by the caller" end
+  local times = steps and steps:expect(payload.operations .. payload.bytes)
+  local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group, times)
   close_all(opened)
   if not stage then return nil, err end
   local held
@@ -210,6 +213,7 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
     stage:close()
     return nil, err
   end
+  if steps then steps:finish(stage:times(), payload.owners) end
   local skipped_labels = {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
@@ -254,7 +258,8 @@ function M.start(ready, options, argv, stdio, deadline, terminal)
     group, err = require "nslua.cgroup".new(ready.groups)
     if not group then return nil, err end
   end
-  local stage, enforced = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
+  local stage, enforced = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline,
+    options.time_steps)
   if not stage and group then
     if (group:usage().memory_reached or 0) > 0 then enforced.hint = "limits.memory may be too low even for the start" end
     group:remove()

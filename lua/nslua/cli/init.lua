@@ -9,6 +9,7 @@ usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it retur
        nslua run [options] [RECIPE] [-- COMMAND…]
                                            run a command in a recipe's sandbox, or in the default one;
                                            --stats, --stats=json: say at the end what it used;
+                                           --time-steps: and how long each step of the set-up took;
                                            --tty, --no-tty: with a terminal of its own, or without
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything

@@ -5,7 +5,7 @@ local sys = require "nslua.sys"
 local FLAGS <const> = {
   ["--stats"] = { name = "stats", value = "text" }, ["--stats=json"] = { name = "stats", value = "json" },
   ["--tty"] = { name = "tty", value = true },
-  ["--no-tty"] = { name = "tty", value = false },
+  ["--no-tty"] = { name = "tty", value = false }, ["--time-steps"] = { name = "time_steps", value = true },
 }
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
 
@@ -71,10 +71,11 @@ local function streams(tty)
   return { tty = true, stderr = not sys.isatty(2) and "relay" or nil }
 end
 
---- What there is to say of a result besides its status.
-local function tell(result)
+--- What there is to say of a result besides its status. What machines are told has the steps in it.
+local function tell(result, stats)
   if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
   if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
+  if result.steps and stats ~= "json" then io.stderr:write(require "nslua.cli.steps"(result.steps)) end
 end
 
 local M = {}
@@ -83,15 +84,17 @@ local M = {}
 -- @tparam sandbox box
 -- @tparam table argv
 -- @tparam[opt] table flags stats: what it used goes to stderr at the end, as "text" or "json"; tty: whether the payload
---   gets a terminal, by default when our stdin and stdout are one
+--   gets a terminal, by default when our stdin and stdout are one; time_steps: how long the steps of the set-up took
 -- @treturn integer the exit status
 function M.in_box(box, argv, flags)
   flags = flags or {}
-  local process <close>, err = start(box, table.move(argv, 1, #argv, 1, streams(flags.tty)))
+  local options = streams(flags.tty)
+  options.time_steps = flags.time_steps
+  local process <close>, err = start(box, table.move(argv, 1, #argv, 1, options))
   collectgarbage "restart"
   local result
   if process then result, err = wait(process) end
-  if result then tell(result) else io.stderr:write("nslua: ", tostring(err), "\n") end
+  if result then tell(result, flags.stats) else io.stderr:write("nslua: ", tostring(err), "\n") end
   if flags.stats then io.stderr:write(require "nslua.cli.stats"[flags.stats](result, err)) end
   return result and status_of(result) or status_of_error(err)
 end

@@ -36,6 +36,7 @@ function M.json(result, err)
   if not result then return json.encode { ok = false, reason = "error", error = tostring(err) } .. "\n" end
   return json.encode {
     ok = result.ok, code = result.code, signal = result.signal, reason = result.reason, usage = result.usage,
+    steps = result.steps,
   } .. "\n"
 end
 
