@@ -28,7 +28,8 @@ describe("time_steps", function()
 
   it("tells what each step took, in the order in which they were done", function()
     local steps = run(box).steps
-    local found = places(steps, "compile", "streams", "stage", "session", "tmpfs on /scratch", "privileges", "reaper", "payload", "command true")
+    local found = places(steps, "compile", "streams", "stage", "session", "tmpfs on /scratch", "privileges", "reaper",
+      "payload", "command true")
     for i = 2, #found do assert.is_true(found[i - 1] < found[i], i) end
     assert.equal(#steps, found[#found])
     assert.equal("execve", steps[#steps].op)

@@ -344,7 +344,7 @@ static void read_proc_files(lua_State *L, struct spawn *request) {
   lua_pop(L, 1);
 }
 
-static const char *map_option(lua_State *L, const char *key) {
+static const char *text_option(lua_State *L, const char *key) {
   lua_getfield(L, 1, key);
   return luaL_optstring(L, -1, NULL); /* stays on the stack */
 }
@@ -392,7 +392,8 @@ static int *read_fds(lua_State *L, size_t count) {
  *   (flags), userns (fd of a user namespace that is joined first), cgroup (fd of the directory of a control group that it
  *   is made in), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
  *   plan must await them), times (how many the stage is to note: one more than there
- *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over)
+ *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), name (that
+ *   others see of it)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried
@@ -417,9 +418,10 @@ static int spawn(lua_State *L) {
   lua_getfield(L, 1, "fds");
   request.fds = read_fds(L, request.fd_count);
   read_proc_files(L, &request);
-  request.uid_map = map_option(L, "uid_map");
-  request.gid_map = map_option(L, "gid_map");
+  request.uid_map = text_option(L, "uid_map");
+  request.gid_map = text_option(L, "gid_map");
   luaL_argcheck(L, !request.uid_map == !request.gid_map, 1, "uid_map and gid_map go together");
+  request.name = text_option(L, "name");
   lua_Integer times = integer_option(L, "times");
   luaL_argcheck(L, times >= 0 && times <= MAX_TIMES, 1, "bad count of times");
   request.times = (uint64_t)times;

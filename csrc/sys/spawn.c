@@ -93,8 +93,8 @@ static long keep_capabilities(uint64_t capabilities) {
 
 __attribute__((no_sanitize("address", "undefined"))) static void run_child(void *data) {
   static char name[] = "nslua";
-  char *argv[] = { name, NULL }, *envp[] = { NULL };
   struct child *child = data;
+  char *argv[] = { name, (char *)(uintptr_t)child->spawn->name, NULL }, *envp[] = { NULL };
   child->step = "fds of the stage";
   long r = raise_open_files(child->spawn);
   if (r >= 0) r = place_fds(child->spawn, child->image);

@@ -34,7 +34,8 @@ struct spawn {
   int proc_file_count;
   const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
-  uint64_t times; /* that the stage is to note, or 0 */
+  const char *name; /* what /proc shows of the stage besides "nslua", or NULL */
+  uint64_t times;   /* that the stage is to note, or 0 */
 
   /* what came of it */
   pid_t pid;

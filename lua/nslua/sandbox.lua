@@ -172,6 +172,7 @@ local function compiled(box, tty)
       if err.problems then error(err, 0) end
       return nil, err
     end
+    result.title = tostring(box)
     if result.refusal then return result end -- the world may be another one the next time
     own[variety] = result
   end

@@ -107,7 +107,7 @@ local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
     namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty, times = times,
+    terminal = terminal ~= nil and ready.own_pty, times = times, name = ready.title,
   }
 end
 

@@ -2,7 +2,7 @@
 -- @script nslua
 local NSLUA_FAILED <const> = 125
 
-local COMMANDS <const> = { run = true, explain = true, check = true }
+local COMMANDS <const> = { run = true, explain = true, check = true, ps = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
@@ -13,6 +13,7 @@ usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it retur
                                            --tty, --no-tty: with a terminal of its own, or without
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything
+       nslua ps [--json]                   show the sandboxes that run
 options:
   -e CODE   execute CODE        -l MOD   require MOD      -i   a REPL, after the rest
   -E        ignore the environment       -v   the version
