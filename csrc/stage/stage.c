@@ -68,14 +68,10 @@ static long in_ambient(long capability) {
   return SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
 }
 
-/* Notes which namespaces we are in, while the old root's /proc can still be reached. */
-long stage_note_namespaces(struct call *call) {
-  static const char *const names[NAMESPACE_KINDS] = { "cgroup", "ipc",  "mnt",  "net",
-                                                      "pid",    "time", "user", "uts" };
-  (void)call;
-  long directory =
-      SYSCALL(openat, AT_FDCWD, "/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return directory;
+static long note_namespaces(int directory) {
+  static const char *const names[NAMESPACE_KINDS] = {
+    "cgroup", "ipc", "mnt", "net", "pid_for_children", "time", "user", "uts",
+  };
   long r = 0;
   for (int kind = 0; kind < NAMESPACE_KINDS && r >= 0; kind++) {
     struct statx status;
@@ -83,6 +79,17 @@ long stage_note_namespaces(struct call *call) {
     if (r >= 0) stage.held.namespaces[kind] = (uint32_t)status.stx_ino;
     if (r == -ENOENT) r = 0; /* a kernel without that kind */
   }
+  return r;
+}
+
+/** Notes which namespaces the payload is going to be in, while the old root's /proc can still be reached; or in this
+    directory of it, opened before the root was another one. */
+long stage_note_namespaces(struct call *call) {
+  if (ARG_FD(0) >= 0) return note_namespaces(ARG_FD(0));
+  long directory =
+      SYSCALL(openat, AT_FDCWD, "/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return directory;
+  long r = note_namespaces((int)directory);
   SYSCALL(close, directory);
   return r;
 }

@@ -35,7 +35,7 @@ local function directory_of(mount, root, path)
   return path == "/" and mount or mount .. path
 end
 
---- Each hierarchy that is mounted: by controller { mount=, own= }; the one of v2 as "unified".
+--- Each hierarchy that is mounted: by controller { mount=, root= (that it shows), own= }; the one of v2 as "unified".
 local function hierarchies()
   local found, own = {}, own_groups()
   for line in io.lines "/proc/self/mountinfo" do
@@ -43,7 +43,7 @@ local function hierarchies()
     for name in (kind == "cgroup2" and "unified" or super or ""):gmatch "[^,]+" do
       local at = unescape(mount or "")
       local directory = own[name] and directory_of(at, unescape(root), own[name])
-      if directory and not found[name] then found[name] = { mount = at, own = directory } end
+      if directory and not found[name] then found[name] = { mount = at, root = unescape(root), own = directory } end
     end
   end
   return found
@@ -178,6 +178,15 @@ function M.places(wanted)
     if reason then missing[controller] = { reason = reason, hint = hint } end
   end
   return places, missing
+end
+
+--- Where a group is, by its line in /proc/PID/cgroup.
+-- @tparam string controllers with "," between; of v2 ""
+-- @tparam string path
+-- @treturn ?string its directory; nil when that is not mounted here
+function M.directory(controllers, path)
+  local place = hierarchies()[controllers == "" and "unified" or controllers:match "^[^,]*"]
+  return place and directory_of(place.mount, place.root, path)
 end
 
 M.read, M.words = read, words

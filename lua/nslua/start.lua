@@ -51,11 +51,19 @@ end
 
 -- -- the proof --
 
+--- Whether a namespace that was to be joined is another one than the payload's.
+local function is_elsewhere(ready, held)
+  for kind, handle in pairs(ready.joined) do
+    local status = type(handle) ~= "string" and sys.fstat(handle)
+    if status and status.inode ~= held.namespaces[kind] then return true end
+  end
+end
+
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
   local identity, keep = ready.identity, ready.keep
   local wrong = held.uid ~= identity.uid and "uid" or held.gid ~= identity.gid and "gid"
-    or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs"
+    or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs" or is_elsewhere(ready, held) and "namespaces"
   for _, set in ipairs { "effective", "permitted", "inheritable", "ambient", "bounding" } do
     local bounded = set ~= "bounding" or identity.holds
     if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
@@ -214,7 +222,7 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline,
     return nil, err
   end
   if steps then steps:finish(stage:times(), payload.owners) end
-  local skipped_labels = {}
+  local skipped_labels = ready.target and copy(ready.target.missed) or {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
   return stage, enforced_of(ready, payload, held, skipped_labels)
@@ -235,7 +243,8 @@ local M = {}
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
-  if ready.refusal then return nil, ready.refusal end
+  local refusal = ready.refusal or ready.target and ready.target:refusal(ready)
+  if refusal then return nil, refusal end
   local payload = payloads.of(ready, options, argv, terminal)
   local fds = {}
   for register, fd in pairs(ready.passed) do fds[register] = fd end

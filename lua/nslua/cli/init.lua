@@ -2,7 +2,7 @@
 -- @script nslua
 local NSLUA_FAILED <const> = 125
 
-local COMMANDS <const> = { run = true, explain = true, check = true, ps = true }
+local COMMANDS <const> = { run = true, explain = true, check = true, ps = true, enter = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
@@ -14,6 +14,10 @@ usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it retur
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything
        nslua ps [--json]                   show the sandboxes that run
+       nslua enter [options] PID [-- COMMAND…]
+                                           run a command, or a shell, in one of those, by its pid;
+                                           --caps LIST: with capabilities that its own have, or all;
+                                           --recipe FILE: with the rest of that recipe, as env and seccomp
 options:
   -e CODE   execute CODE        -l MOD   require MOD      -i   a REPL, after the rest
   -E        ignore the environment       -v   the version
