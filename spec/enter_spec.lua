@@ -153,6 +153,35 @@ describe("ns.enter", function()
     assert.matches("nslua: namespaces of process %d+: Permission denied %(EACCES%);\n  only who made a sandbox", output)
   end)
 
+  it("joins its control groups where the caller may, and else says which it did not", function()
+    local at = "/sys/fs/cgroup/unified"
+    if not sys.stat(at .. "/cgroup.procs") then at = "/sys/fs/cgroup" end
+    local groups, made = {}, {}
+    for _, parent in ipairs { at, "/sys/fs/cgroup/pids" } do
+      local group = ("%s/nslua-spec-%d"):format(parent, sys.getpid())
+      if sys.stat(parent .. "/cgroup.procs") and sys.mkdir(nil, group, 493) then groups[#groups + 1] = group end
+    end
+    if #groups == 0 then return pending "no control group can be made here" end
+    local process = running(sandbox {})
+    for i, group in ipairs(groups) do
+      probe.write(group .. "/cgroup.procs", process.pid)
+      made[i] = probe.read(group .. "/cgroup.procs") == process.pid .. "\n"
+    end
+    local entered = running((assert(ns.enter(process.pid))))
+    local of_process, of_entered = (probe.read(("/proc/%d/cgroup"):format(process.pid))),
+      (probe.read(("/proc/%d/cgroup"):format(entered.pid)))
+    local skipped = entered.enforced.skipped
+    entered:close()
+    local said = probe.shell(("%s enter %d -- true < /dev/null"):format(probe.nslua, process.pid))
+    process:close()
+    for _, group in ipairs(groups) do
+      assert.is_true(watch.within(2, function() return sys.stat(group) == nil or os.remove(group) end))
+    end
+    assert.same({ true, made[2] }, made)
+    assert.matches("/nslua%-spec%-" .. sys.getpid(), of_process)
+    assert.same({ of_process, {}, "" }, { of_entered, skipped, said })
+  end)
+
   it("takes root into an ordinary user's sandbox, as that user and without its groups", function()
     if not probe.is_root then return pending "needs root" end
     local marker = watch.marker()
@@ -166,6 +195,15 @@ describe("ns.enter", function()
       return found
     end)
     if not found then return pending "the tree is not readable for the ordinary user here" end
+    local group = ("/sys/fs/cgroup/pids/nslua-spec-%d-ordinary"):format(sys.getpid())
+    if sys.mkdir(nil, group, 493) then -- as far as version 1 is there
+      probe.write(group .. "/cgroup.procs", found.pid)
+      local said = probe.shell(("setpriv --reuid nslua-test --regid nslua-test --init-groups %s enter %d -- echo ran"):format(
+        probe.nslua, found.pid))
+      probe.write("/sys/fs/cgroup/pids/cgroup.procs", found.pid)
+      assert.is_true(watch.within(2, function() return os.remove(group) end))
+      assert.matches("^nslua: not joined: control group pids:/nslua%-spec%-%d+%-ordinary: Permission denied\nran\n$", said)
+    end
     local seen, result = inside.sh(assert(ns.enter(found.pid)), "id -u; cat /proc/self/uid_map; touch /tmp/x && echo touched")
     assert.matches(("^%d\n +%d +%d +1\ntouched\n$"):format(found.uid, found.uid, found.uid), seen)
     assert.equal(0, result.enforced.supplementary_groups)

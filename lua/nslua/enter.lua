@@ -231,7 +231,7 @@ function Target:record_outside(plan)
   if plan.identity.caller.capabilities >> CAP_SETGID & 1 == 1 then plan.setup:setgroups {} end
   for _, group in ipairs(self.groups) do
     plan:owner(group.words)
-    plan.setup:optional("EACCES", "EPERM", "ENOENT", "ENODEV", "EBUSY")
+    plan.setup:optional("EACCES", "EPERM", "ENOENT", "EBUSY")
     plan.setup:write(plan.setup:pass(group.fd), "0")
   end
 end
