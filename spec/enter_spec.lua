@@ -109,6 +109,9 @@ describe("ns.enter", function()
     local process <close> = running(sandbox {})
     local _, message = inside.run(assert(ns.enter(process.pid, sandbox { no_new_privs = false })), { "true" })
     assert.matches("process %d+: it has no_new_privs", message)
+    local limited = sandbox { limits = { pids = 50, best_effort = true } }
+    _, message = inside.run(assert(ns.enter(process.pid, limited)), { "true" })
+    assert.matches("process %d+: who joins it joins its control groups, and has no limits in groups of its own", message)
   end)
 
   it("goes to the root of a process that has changed it", function()

@@ -91,10 +91,11 @@ describe("the list of what runs", function()
     local marker = watch.marker()
     local directory = probe.directory()
     probe.write(directory .. "/sandbox<fake>", ("sleep %s; :\n"):format(marker), "644")
-    local pid = probe.shell(("cd %s; bash -c \"exec -a nslua sh 'sandbox<fake>'\" > /dev/null & echo $!"):format(directory))
+    local output = probe.shell(("cd %s; bash -c \"exec -a nslua sh 'sandbox<fake>'\" > /dev/null 2>&1 & echo $!"):format(directory))
+    local pid = assert(math.tointeger(tonumber(output)), output)
     assert.is_true(watch.appear(marker))
     assert.equal("nslua\0sandbox<fake>\0", probe.read(("/proc/%d/cmdline"):format(pid)))
-    for _, one in ipairs(running.list()) do assert.not_equal(math.tointeger(tonumber(pid)), one.reaper) end
+    for _, one in ipairs(running.list()) do assert.not_equal(pid, one.reaper) end
     probe.shell("kill -9 " .. pid)
     watch.vanish(marker, 0)
     probe.remove(directory)
