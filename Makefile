@@ -154,8 +154,8 @@ sanitized:
 	$(MAKE) all BUILD=build/sanitized CFLAGS="-O1 -g $(SANITIZE)"
 
 lint:
-	luacheck -q lua spec recipes bench csrc/host/embed.lua csrc/filter/generate.lua
-	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) csrc/host/main.c $(wildcard csrc/*/*.h)
+	luacheck -q lua spec recipes bench csrc/host/bwrap.lua csrc/host/embed.lua csrc/filter/generate.lua
+	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) $(wildcard csrc/host/*.c) $(wildcard csrc/*/*.h)
 	$(MAKE) all BUILD=build/lint WERROR=-Werror
 	$(MAKE) build/aarch64/stage.bin BUILD=build/aarch64 CC=aarch64-linux-gnu-gcc WERROR=-Werror
 

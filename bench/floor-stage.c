@@ -62,7 +62,7 @@ static long floor_hold(struct call *call) {
 }
 
 static long floor_note_namespaces(struct call *call) {
-  static const char *const names[] = { "cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts" };
+  static const char *const names[] = { "cgroup", "ipc", "mnt", "net", "pid_for_children", "time", "user", "uts" };
   struct statx status;
   (void)call;
   long directory = SYSCALL(openat, AT_FDCWD, "/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -6,7 +6,7 @@ local sys = nslua.sys
 
 -- The layout of csrc/stage/wire.h.
 local OPERATION <const>, ARGUMENT <const>, LIST_ENTRY <const> = "<I2 B B I4 i2 I2 BBBB", "<I4 I4 i8", "<i8"
-local OPERATION_SIZE <const>, ARGUMENT_SIZE <const>, HEADER_SIZE <const> = 16, 16, 8
+local OPERATION_SIZE <const>, ARGUMENT_SIZE <const>, HEADER_SIZE <const> = 16, 16, 16
 local REGISTER <const>, DATA <const>, LIST <const> = 2, 3, 4
 local OWN_REGISTERS <const>, STREAMS <const> = 3, 3
 

@@ -118,6 +118,34 @@ describe("nslua", function()
       assert.matches("^nslua: run: unrecognized option '%-%-stat'\nusage: ", errors)
     end)
 
+    it("--stats=json says the same to machines, as the last line", function()
+      local function told(arguments)
+        local _, errors = apart("run --stats=json " .. arguments)
+        local pretty, valid = json(errors:match "([^\n]*)\n$")
+        assert.equal(0, valid, errors)
+        return pretty, errors
+      end
+      local stats = told "-- sh -c 'exit 3'"
+      for _, fact in ipairs { '"code": 3', '"ok": false', '"reason": "exit"', '"wall": 0.', '"maxrss": %d' } do
+        assert.matches(fact, stats)
+      end
+      assert.matches('"signal": 9', (told "-- sh -c 'kill -9 $$'"))
+      assert.matches('"reason": "timeout"', (told(script "return sandbox { limits = { time = 0.2 } }" .. " -- sleep 30")))
+      local failed, errors = told "-- no-such-command"
+      assert.matches('"error": "command no%-such%-command: [^"]*ENOENT', failed)
+      assert.matches("^nslua: command no%-such%-command", errors)
+    end)
+
+    it("--time-steps shows what each step of the set-up took, or is in the JSON", function()
+      local out, errors, status = apart "run --time-steps -- sh -c 'echo out; exit 3'"
+      assert.same({ "out\n", 3 }, { out, status })
+      assert.matches("^nslua: +%d+ µs +%d+%.%d %%  compile\n", errors)
+      assert.matches("bind /usr on /usr %(attach%), ", errors)
+      assert.matches("command sh %(execve%)\nnslua: +%d+ µs 100%.0 %%  in all, until the program runs\n$", errors)
+      errors = select(2, apart "run --time-steps --stats=json -- true")
+      assert.matches('^{"code":0,.*"steps":%[{"seconds":[%d.e-]+,"step":"compile"},', errors)
+    end)
+
     describe("passes on", function()
       --- What a payload prints, a shell command, after a signal to nslua; and nslua's status.
       local function signalled(signal, payload, before)
@@ -202,12 +230,12 @@ describe("nslua", function()
     end)
 
     it("shows it as JSON that others can read", function()
-      local output, status = nslua("explain " .. script 'return sandbox { env = { ODD = "quote\\" \\1 ü" } }' .. " --json")
+      local output, status = nslua("explain " .. script 'return sandbox { env = { ODD = "quote\\" \\1 ü \\xff" } }' .. " --json")
       assert.equal(0, status)
       local pretty, valid = json(output)
       assert.equal(0, valid, pretty)
       assert.truthy(pretty:find '"namespaces": {')
-      assert.truthy(pretty:find('"ODD": "quote\\" \\u0001 \\u00fc"', 1, true), pretty)
+      assert.truthy(pretty:find('"ODD": "quote\\" \\u0001 \\u00fc \\udcff"', 1, true), pretty)
     end)
 
     it("fails with 125", function()

@@ -309,10 +309,10 @@ print("vm_readv", [a for a in range(0x400000, 0x410000, 0x1000) if libc.process_
     assert.matches("ptrace %-1 %-1\npidfd_getfd %[%]\nvm_readv %[%]\n$", seen)
   end)
 
-  it("shows no argument and no variable in /proc, to the host either", function()
-    local process <close> = assert(sandbox { env = { SECRET = "hunter2" } }:spawn { "sleep", "20", stdout = "null", stderr = "null" })
+  it("shows no argument and no variable in /proc, but its recipe's name, to the host either", function()
+    local process <close> = assert(sandbox "named" { env = { SECRET = "hunter2" } }:spawn { "sleep", "20", stdout = "null", stderr = "null" })
     local stage = process.stage:pid()
-    assert.equal("nslua\0", probe.read(("/proc/%d/cmdline"):format(stage)))
+    assert.equal("nslua\0sandbox<named>\0", probe.read(("/proc/%d/cmdline"):format(stage)))
     assert.equal("", probe.read(("/proc/%d/environ"):format(stage)) or "")
   end)
 

@@ -1,6 +1,10 @@
 #include "execute.h"
 
+#include "../kernel/syscall.h"
+
 #include <asm-generic/errno.h>
+#include <linux/time.h>
+#include <linux/time_types.h>
 
 static primitive *const table[] = {
 #define PRIMITIVE(name, result, parameters) kernel_##name,
@@ -68,13 +72,22 @@ static long execute_operation(struct machine *machine, struct operation *op) {
   return r;
 }
 
+void note_time(struct machine *machine, unsigned slot) {
+  struct __kernel_timespec now;
+  if (slot >= machine->time_count) return;
+  SYSCALL(clock_gettime, CLOCK_REALTIME, &now);
+  machine->times[slot] = (plan_time)now.tv_sec * 1000000000 + (plan_time)now.tv_nsec;
+}
+
+void finish_operation(struct machine *machine) { note_time(machine, ++machine->index); }
+
 long execute_operations(struct machine *machine) {
   while (machine->next < machine->end) {
     struct operation *op = (struct operation *)machine->next;
     machine->next += op->size;
     long r = execute_operation(machine, op);
     if (r < 0) return r;
-    machine->index++;
+    finish_operation(machine);
   }
   return 0;
 }

@@ -13,7 +13,15 @@ struct machine {
   int *listener;   /* see struct call */
   uint32_t skipped_count;
   uint16_t skipped[MAX_SKIPPED];
+  plan_time *times; /* of a plan that is timed */
+  uint64_t time_count;
 };
+
+/* Notes when the machine began (0), or the operation before `slot` was done, where the plan is timed. */
+void note_time(struct machine *machine, unsigned slot);
+
+/* The operation that runs is done. */
+void finish_operation(struct machine *machine);
 
 /* Runs operations until the end (0) or the first failure (-errno; index and detail tell which). */
 long execute_operations(struct machine *machine);

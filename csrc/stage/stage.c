@@ -75,14 +75,10 @@ static long in_ambient(long capability) {
   return SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
 }
 
-/* Notes which namespaces we are in, while the old root's /proc can still be reached. */
-long stage_note_namespaces(struct call *call) {
-  static const char *const names[NAMESPACE_KINDS] = { "cgroup", "ipc",  "mnt",  "net",
-                                                      "pid",    "time", "user", "uts" };
-  (void)call;
-  long directory =
-      SYSCALL(openat, AT_FDCWD, "/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return directory;
+static long note_namespaces(int directory) {
+  static const char *const names[NAMESPACE_KINDS] = {
+    "cgroup", "ipc", "mnt", "net", "pid_for_children", "time", "user", "uts",
+  };
   long r = 0;
   for (int kind = 0; kind < NAMESPACE_KINDS && r >= 0; kind++) {
     struct statx status;
@@ -90,6 +86,17 @@ long stage_note_namespaces(struct call *call) {
     if (r >= 0) stage.held.namespaces[kind] = (uint32_t)status.stx_ino;
     if (r == -ENOENT) r = 0; /* a kernel without that kind */
   }
+  return r;
+}
+
+/** Notes which namespaces the payload is going to be in, while the old root's /proc can still be reached; or in this
+    directory of it, opened before the root was another one. */
+long stage_note_namespaces(struct call *call) {
+  if (ARG_FD(0) >= 0) return note_namespaces(ARG_FD(0));
+  long directory =
+      SYSCALL(openat, AT_FDCWD, "/proc/thread-self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return directory;
+  long r = note_namespaces((int)directory);
   SYSCALL(close, directory);
   return r;
 }
@@ -168,6 +175,12 @@ static int cannot_signal_maker(void) {
   return SYSCALL(pidfd_send_signal, FIRST_FD + REGISTER_MAKER, 0, 0, 0) == -EPERM;
 }
 
+/* In the child: the fork is done. */
+static _Noreturn void continue_forked(void *unused) {
+  finish_operation(&stage.machine);
+  continue_plan(unused);
+}
+
 /*
  * Splits the stage: the child goes on with the plan, as PID 1 where `kinds` has a new PID namespace,
  * and becomes the payload; the parent stays as the reaper. The child shares our memory and runs
@@ -179,13 +192,10 @@ long stage_fork(struct call *call) {
     .flags = CLONE_VM | CLONE_VFORK | (uint64_t)ARG_INT(0),
     .exit_signal = SIGCHLD,
   };
-  unsigned index = stage.machine.index++;
+  unsigned index = stage.machine.index;
   stage.pid = SYSCALL(getpid, 0);
-  long payload = clone_call(&args, stack + sizeof stack, continue_plan, 0);
-  if (payload < 0) {
-    stage.machine.index = index;
-    return payload;
-  }
+  long payload = clone_call(&args, stack + sizeof stack, continue_forked, 0);
+  if (payload < 0) return payload;
   if (stage.failed) leave(125);
   struct watch watch = {
     .payload = payload,
@@ -245,7 +255,10 @@ void run_plan(void) {
   if (header->magic != PLAN_MAGIC || header->version != PLAN_VERSION) report_failure(-EPROTO);
   stage.machine.registers = (int32_t *)(header + 1);
   stage.machine.next = (char *)(header + 1) + (header->registers * sizeof(int32_t) + 7) / 8 * 8;
-  stage.machine.end = (char *)header + stage.plan_size;
+  stage.machine.times = (plan_time *)((char *)header + stage.plan_size) - header->times;
+  stage.machine.time_count = header->times;
+  stage.machine.end = (char *)stage.machine.times;
+  note_time(&stage.machine, 0);
   continue_plan(0);
 }
 

@@ -2,7 +2,7 @@
  * What travels between the maker of a sandbox and its stage: the plan on its way in, records on
  * their way out, commands to the reaper. Everything is position-independent.
  *
- * A plan is a header, the registers, and operations until its end. An operation is a header, its
+ * A plan is a header, the registers, operations, and the times at its end. An operation is a header, its
  * arguments, and their data; offsets count from the operation's start, so operations can be
  * concatenated freely.
  */
@@ -29,7 +29,12 @@ struct plan_header {
   uint32_t magic;
   uint16_t version;
   uint16_t registers; /* how many; they follow as int32_t, padded to a multiple of 8 bytes */
+  uint64_t times;     /* how many; see below */
 };
+
+/* What a stage notes at the end of a timed plan, of which its maker keeps sight: when it began, and then, by the index
+   of the operation, when each one was done. Nanoseconds of CLOCK_REALTIME, the same in all time namespaces. */
+typedef uint64_t plan_time;
 
 enum wire_kind { WIRE_ABSENT, WIRE_INTEGER, WIRE_REGISTER, WIRE_DATA, WIRE_LIST };
 

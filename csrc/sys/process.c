@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STAGE_TYPE "nslua.stage"
 
+enum { MAX_TIMES = 1 << 22 };
 enum { STOP_TRIES = 1000, STOP_INTERVAL_MS = 10 };
 
 struct stage_handle {
@@ -26,6 +28,8 @@ struct stage_handle {
   pid_t maker; /* a forked copy of the host neither kills nor reaps */
   int pidfd;
   int control;
+  int plan; /* of a timed one, else -1 */
+  size_t times;
   int detached;  /* goes on without its maker */
   int own_pids;  /* its end is the end of everything in it */
   int joining;   /* its next message is its pidfd: it is made by another stage */
@@ -320,7 +324,26 @@ static int stage_close(lua_State *L) {
   if (!stage->reaped && !let_go && stage->maker == getpid()) end(stage);
   drop(&stage->control);
   drop(&stage->pidfd);
+  drop(&stage->plan);
   return 0;
+}
+
+/*** When a stage that is timed began, and when each operation was done, by the clock of sys.now: a list, with 0 for what
+ * was not. @function stage:times @treturn[1] table @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+static int stage_times(lua_State *L) {
+  struct stage_handle *stage = check_stage(L);
+  size_t size = stage->times * sizeof(plan_time);
+  plan_time *times = lua_newuserdatauv(L, size, 0);
+  struct stat status;
+  if (stage->plan < 0 || fstat(stage->plan, &status) < 0 ||
+      pread(stage->plan, times, size, status.st_size - (off_t)size) != (ssize_t)size)
+    return push_failure(L, "times", EBADF);
+  lua_createtable(L, (int)stage->times, 0);
+  for (size_t i = 0; i < stage->times; i++) {
+    lua_pushinteger(L, (lua_Integer)times[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
 }
 
 /*** The control socket, readable when a message waits. @function stage:fileno */
@@ -363,7 +386,7 @@ static void read_proc_files(lua_State *L, struct spawn *request) {
   lua_pop(L, 1);
 }
 
-static const char *map_option(lua_State *L, const char *key) {
+static const char *text_option(lua_State *L, const char *key) {
   lua_getfield(L, 1, key);
   return luaL_optstring(L, -1, NULL); /* stays on the stack */
 }
@@ -412,13 +435,16 @@ static void read_plan(lua_State *L, int at, struct spawn *request) {
   lua_Integer registers = integer_option(L, at, "registers");
   luaL_argcheck(L, registers >= REGISTER_FREE && registers <= 30000, at, "bad count of registers");
   request->fd_count = (size_t)registers;
+  lua_Integer times = integer_option(L, at, "times");
+  luaL_argcheck(L, times >= 0 && times <= MAX_TIMES, at, "bad count of times");
+  request->times = (uint64_t)times;
   lua_getfield(L, at, "fds");
   request->fds = read_fds(L, request->fd_count);
 }
 
 static struct stage_handle *push_stage(lua_State *L, int at) {
   struct stage_handle *stage = lua_newuserdatauv(L, sizeof *stage, 0);
-  *stage = (struct stage_handle){ .pidfd = -1, .control = -1 };
+  *stage = (struct stage_handle){ .pidfd = -1, .control = -1, .plan = -1 };
   luaL_setmetatable(L, STAGE_TYPE);
   stage->maker = getpid();
   stage->detached = boolean_option(L, at, "detached");
@@ -442,7 +468,9 @@ static int push_spawn_failure(lua_State *L, const struct spawn *request, int err
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
  *   (flags), userns (fd of a user namespace that is joined first), cgroup (fd of the directory of a control group that it
  *   is made in), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
- *   plan must await them), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), announces (it has announce)
+ *   plan must await them), times (how many the stage is to note: one more than there
+ *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), announces (it has announce), name (that
+ *   others see of it)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried
@@ -459,9 +487,10 @@ static int spawn(lua_State *L) {
   request.cgroup = fd_option(L, 1, "cgroup");
   request.capabilities = (uint64_t)integer_option(L, 1, "capabilities");
   read_proc_files(L, &request);
-  request.uid_map = map_option(L, "uid_map");
-  request.gid_map = map_option(L, "gid_map");
+  request.uid_map = text_option(L, "uid_map");
+  request.gid_map = text_option(L, "gid_map");
   luaL_argcheck(L, !request.uid_map == !request.gid_map, 1, "uid_map and gid_map go together");
+  request.name = text_option(L, "name");
 
   struct stage_handle *stage = push_stage(L, 1);
   int error = spawn_stage(&request);
@@ -469,6 +498,8 @@ static int spawn(lua_State *L) {
   stage->pid = request.pid;
   stage->pidfd = request.pidfd;
   stage->control = request.control;
+  stage->plan = request.plan;
+  stage->times = (size_t)request.times;
   return 1;
 }
 
@@ -495,6 +526,8 @@ static int stage_exec(lua_State *L) {
   else if (maker->control >= 0) error = join_stage(&request, maker->control);
   if (error) return push_spawn_failure(L, &request, error);
   stage->control = request.control;
+  stage->plan = request.plan;
+  stage->times = (size_t)request.times;
   stage->joining = 1;
   return 1;
 }
@@ -576,17 +609,10 @@ static int execute(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "receive", stage_receive },
-  { "signal", stage_signal },
-  { "stop", stage_stop },
-  { "reap", stage_reap },
-  { "close", stage_close },
-  { "fileno", stage_fileno },
-  { "pidfd", stage_pidfd },
-  { "pid", stage_pid },
-  { "go", stage_go },
-  { "exec", stage_exec },
-  { NULL, NULL },
+  { "receive", stage_receive }, { "signal", stage_signal }, { "stop", stage_stop },
+  { "reap", stage_reap },       { "close", stage_close },   { "fileno", stage_fileno },
+  { "pidfd", stage_pidfd },     { "pid", stage_pid },       { "go", stage_go },
+  { "exec", stage_exec },       { "times", stage_times },   { NULL, NULL },
 };
 
 static const luaL_Reg functions[] = { { "spawn", spawn }, { "execute", execute }, { NULL, NULL } };

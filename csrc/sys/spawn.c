@@ -80,8 +80,8 @@ static long keep_capabilities(uint64_t capabilities) {
 
 __attribute__((no_sanitize("address", "undefined"))) static void run_child(void *data) {
   static char name[] = "nslua";
-  char *argv[] = { name, NULL }, *envp[] = { NULL };
   struct child *child = data;
+  char *argv[] = { name, (char *)(uintptr_t)child->spawn->name, NULL }, *envp[] = { NULL };
   child->step = "fds of the stage";
   /* A plan with many registers may need more open files than the soft limit allows; the payload gets that
      back in its own operations. */
@@ -208,6 +208,7 @@ static int write_plan(const struct spawn *spawn) {
     .magic = PLAN_MAGIC,
     .version = PLAN_VERSION,
     .registers = (uint16_t)spawn->fd_count,
+    .times = spawn->times,
   };
   size_t size = spawn->fd_count * sizeof(int32_t);
   int32_t small[64];
@@ -230,7 +231,9 @@ static int write_plan(const struct spawn *spawn) {
   enum { PARTS = sizeof parts / sizeof *parts };
   size_t total = 0;
   for (int i = 0; i < PARTS; i++) total += parts[i].iov_len;
-  if (fd >= 0 && writev(fd, parts, PARTS) != (ssize_t)total) {
+  off_t end = (off_t)(total + spawn->times * sizeof(plan_time));
+  if (fd >= 0 &&
+      (writev(fd, parts, PARTS) != (ssize_t)total || (spawn->times && ftruncate(fd, end) < 0))) {
     close(fd);
     errno = ENOSPC;
     fd = -1;
@@ -296,6 +299,12 @@ static int open_channel(struct spawn *spawn, int own[REGISTER_FREE]) {
   return own[REGISTER_PLAN] < 0 ? errno : 0;
 }
 
+/* A timed plan is to be read when it has run. */
+static void keep_plan(struct spawn *spawn, int own[REGISTER_FREE]) {
+  spawn->plan = own[REGISTER_PLAN];
+  own[REGISTER_PLAN] = -1;
+}
+
 static void close_all(const int *fds, int count) {
   for (int i = 0; i < count; i++)
     if (fds[i] >= 0) close(fds[i]);
@@ -303,7 +312,7 @@ static void close_all(const int *fds, int count) {
 
 int spawn_stage(struct spawn *spawn) {
   int own[REGISTER_FREE] = { -1, -1, -1 };
-  spawn->control = spawn->pidfd = -1;
+  spawn->control = spawn->pidfd = spawn->plan = -1;
   spawn->step = "memfd_create of the stage";
   int image = stage_fd();
   if (image < 0) return errno;
@@ -313,6 +322,7 @@ int spawn_stage(struct spawn *spawn) {
     memcpy(spawn->fds, own, sizeof own);
     error = start(spawn, image);
   }
+  if (!error && spawn->times) keep_plan(spawn, own);
   close_all(own, REGISTER_FREE);
   if (!error && spawn->uid_map) {
     error = map_ids(spawn);
@@ -323,6 +333,7 @@ int spawn_stage(struct spawn *spawn) {
     }
   }
   if (error && spawn->control >= 0) close(spawn->control);
+  if (error && spawn->plan >= 0) close(spawn->plan);
   return error;
 }
 
@@ -363,7 +374,7 @@ static int send_fds(const struct spawn *spawn, int control) {
 
 int join_stage(struct spawn *spawn, int control) {
   int own[REGISTER_FREE] = { -1, -1, -1 };
-  spawn->control = spawn->pidfd = -1;
+  spawn->control = spawn->pidfd = spawn->plan = -1;
   spawn->is_sent = 1;
   for (int i = 0; i < REGISTER_FREE; i++) spawn->fds[i] = 0; /* present, in the plan's header */
   int error = open_channel(spawn, own);
@@ -372,6 +383,7 @@ int join_stage(struct spawn *spawn, int control) {
     spawn->step = "message to the stage";
     error = send_fds(spawn, control);
   }
+  if (!error && spawn->times) keep_plan(spawn, own);
   close_all(own, REGISTER_FREE);
   if (error && spawn->control >= 0) close(spawn->control);
   return error;

@@ -35,11 +35,14 @@ struct spawn {
   const char *uid_map; /* written by us, the maker, when not NULL: the plan awaits it */
   const char *gid_map;
   int is_sent; /* the fds are sent: their numbers in the stage leave no gap where there is none */
+  const char *name; /* what /proc shows of the stage besides "nslua", or NULL */
+  uint64_t times;   /* that the stage is to note, or 0 */
 
   /* what came of it */
   pid_t pid;
   int pidfd;
   int control;
+  int plan;         /* where it notes times, else -1 */
   const char *step; /* on failure: what was tried */
 };
 

@@ -197,6 +197,14 @@ static int system_clock(lua_State *L) {
   return 1;
 }
 
+/*** Nanoseconds of the clock that is the same in all time namespaces. @function now @treturn integer */
+static int system_now(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushinteger(L, (lua_Integer)now.tv_sec * 1000000000 + now.tv_nsec);
+  return 1;
+}
+
 /*** @function getpid @treturn integer */
 static int system_getpid(lua_State *L) {
   lua_pushinteger(L, getpid());
@@ -254,25 +262,16 @@ static int system_flags(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "identity", identity },
-  { "user_name", user_name },
-  { "stat", system_stat },
-  { "lstat", system_lstat },
-  { "fstat", system_fstat },
-  { "list_directory", list_directory },
-  { "environment", environment },
-  { "inheritable_fds", inheritable_fds },
-  { "readlink", system_readlink },
-  { "getcwd", system_getcwd },
-  { "clock", system_clock },
-  { "getpid", system_getpid },
-  { "release", system_release },
-  { "strerror", system_strerror },
-  { "escape", system_escape },
-  { "getrlimit", system_getrlimit },
-  { "flag_names", system_flag_names },
-  { "flags", system_flags },
-  { NULL, NULL },
+  { "identity", identity },          { "user_name", user_name },
+  { "stat", system_stat },           { "lstat", system_lstat },
+  { "fstat", system_fstat },         { "list_directory", list_directory },
+  { "environment", environment },    { "inheritable_fds", inheritable_fds },
+  { "readlink", system_readlink },   { "getcwd", system_getcwd },
+  { "clock", system_clock },         { "now", system_now },
+  { "getpid", system_getpid },       { "release", system_release },
+  { "strerror", system_strerror },   { "escape", system_escape },
+  { "getrlimit", system_getrlimit }, { "flag_names", system_flag_names },
+  { "flags", system_flags },         { NULL, NULL },
 };
 
 void open_system(lua_State *L) { luaL_setfuncs(L, functions, 0); }

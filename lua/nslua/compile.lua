@@ -26,6 +26,10 @@ local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
 -- -- sections --
 
 local function record_joins(plan, joined)
+  if joined.mount then -- what is /proc in there is somebody else's
+    plan:owner "namespaces"
+    plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
+  end
   for _, kind in ipairs { "user", "cgroup", "ipc", "uts", "net", "pid", "mount", "time" } do
     local handle = joined[kind]
     if handle then
@@ -109,7 +113,8 @@ local function record_keyring(plan, recipe)
   plan.setup:session_keyring()
 end
 
-local function record_setup(plan, recipe, joined, groups)
+local function record_setup(plan, recipe, joined, groups, target)
+  if target then target:record_outside(plan) end
   local ok, err = record_joins(plan, joined)
   if not ok then return nil, err end
   plan:owner "user"
@@ -119,6 +124,7 @@ local function record_setup(plan, recipe, joined, groups)
   plan:owner "user"
   plan.identity:record(plan)
   plan.setup:dumpable(0)
+  if target then target:record_root(plan) end
   scheduling.record_setup(plan, recipe.scheduling)
   record_nesting(plan, recipe)
   plan:owner "session"
@@ -131,7 +137,7 @@ local function record_setup(plan, recipe, joined, groups)
     plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
-  plan.setup:tolerate("ENOENT"):note_namespaces()
+  plan.setup:tolerate("ENOENT"):note_namespaces(plan.own_namespaces)
   return true
 end
 
@@ -291,11 +297,12 @@ end
 -- @tparam table joined those that are joined
 -- @tparam ?string at where it was written
 -- @tparam ?boolean tty the payload gets a terminal of its own
+-- @tparam ?nslua.enter target the running sandbox that is joined
 -- @return what a run needs; or nil and an error
-local function compile(recipe, new, joined, at, tty)
+local function compile(recipe, new, joined, at, tty, target)
   local supported, too_old = check_kernel()
   if not supported then return nil, too_old end
-  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil,
+  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil, target,
     recipe.inherit and recipe.inherit.groups)
   if not ok then return nil, identity end
   if not identity then return nil, Error.misuse { { at = at, message = problem } } end
@@ -304,19 +311,23 @@ local function compile(recipe, new, joined, at, tty)
   if groups == nil then return nil, err end
   local plan = new_plan(recipe, new, identity, tty, groups)
   reserve_registers(plan)
-  ok, err = record_setup(plan, recipe, joined, groups)
+  ok, err = record_setup(plan, recipe, joined, groups, target)
   if not ok then return nil, err end
   record_files(plan, recipe, at)
   local own_pty = plan.pty ~= nil
   if tty and not own_pty then plan.pty = plan.first:register() end -- without a devpts of its own: one of the host's
-  local capabilities = capability_mask(recipe.caps, identity)
+  local capabilities
+  if target then capabilities, err = target:capabilities(recipe.caps)
+  else capabilities = capability_mask(recipe.caps, identity) end
+  if not capabilities then return nil, err end
   local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
   err = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
   if err then return nil, Error.misuse { { at = at, message = err } } end
   record_steps(plan, recipe)
   local policy, ruleset, guard
   if recipe.landlock ~= false then
-    policy, err = landlock.policy(recipe.landlock, new.mount and not may_mount)
+    policy, err = landlock.policy(target and target:landlock(recipe.landlock) or recipe.landlock,
+      (new.mount or target and plan.root) and not may_mount)
     if not policy then return nil, err end
     ruleset, guard = landlock.record(plan, policy)
   end
@@ -325,7 +336,7 @@ local function compile(recipe, new, joined, at, tty)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
-  local filters = seccomp.filters(recipe, new, capabilities)
+  local filters = seccomp.filters(recipe, new.pid or joined.pid ~= nil, capabilities)
   local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
   return {
     plan = plan, streams = plan.streams, pty = plan.pty, own_pty = own_pty, operations = operations,
@@ -336,10 +347,11 @@ local function compile(recipe, new, joined, at, tty)
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries, groups = groups or nil,
     landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,
-    env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (new.mount and "/" or nil),
+    env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (plan.root and "/" or nil),
     -- A recorder's stage is asked to end, not killed: it has something to tell.
     own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
     recipe = recipe, hostname = plan.hostname, scheduling = scheduling.with(recipe.scheduling, groups and groups.affinity),
+    target = target,
   }
 end
 

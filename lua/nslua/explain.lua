@@ -1,5 +1,6 @@
 --- A compiled recipe as a tree for people, or as JSON for machines.
 -- @module nslua.explain
+local json = require "nslua.json"
 local landlock = require "nslua.landlock"
 local lint = require "nslua.lint"
 local names = require "nslua.names"
@@ -178,32 +179,9 @@ local function render_tree(facts)
   return (table.concat(out, "\n"):gsub(" +\n", "\n"))
 end
 
--- -- as JSON --
-
-local function json_string(s)
-  return '"' .. s:gsub('[%c"\\\127-\255]', function(c)
-    if c == '"' or c == "\\" then return "\\" .. c end
-    return c:byte() < 128 and ("\\u%04x"):format(c:byte()) or nil
-  end) .. '"'
-end
-
-local function json(value)
-  if type(value) == "string" then return json_string(value) end
-  if type(value) ~= "table" then return tostring(value) end
-  local parts = {}
-  if #value > 0 or next(value) == nil then
-    for i, item in ipairs(value) do parts[i] = json(item) end
-    return "[" .. table.concat(parts, ",") .. "]"
-  end
-  for i, key in ipairs(names.sorted(value)) do parts[i] = json_string(tostring(key)) .. ":" .. json(value[key]) end
-  return "{" .. table.concat(parts, ",") .. "}"
-end
-
 function M.render(title, ready, options)
   local facts = facts_of(title, ready)
-  return options.json and json(facts) or render_tree(facts)
+  return options.json and json.encode(facts) or render_tree(facts)
 end
-
-M.json = json
 
 return M

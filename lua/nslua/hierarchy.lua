@@ -38,15 +38,15 @@ local function directory_of(mount, root, path)
   return path == "/" and mount or mount .. path
 end
 
---- Each hierarchy that is mounted: by controller { mount=, own= }, the group of a process; the one of v2 as "unified".
-local function hierarchies(pid)
-  local found, own = {}, groups_of(pid)
+--- Each hierarchy that is mounted: by controller { mount=, root= (that it shows), own= }; the one of v2 as "unified".
+local function hierarchies()
+  local found, own = {}, groups_of "self"
   for line in io.lines "/proc/self/mountinfo" do
     local root, mount, kind, super = line:match "^%d+ %d+ %S+ (%S+) (%S+) .- %- (cgroup2?) %S+ (%S+)$"
     for name in (kind == "cgroup2" and "unified" or super or ""):gmatch "[^,]+" do
       local at = unescape(mount or "")
       local directory = own[name] and directory_of(at, unescape(root), own[name])
-      if directory and not found[name] then found[name] = { mount = at, own = directory } end
+      if directory and not found[name] then found[name] = { mount = at, root = unescape(root), own = directory } end
     end
   end
   return found
@@ -189,7 +189,7 @@ end
 -- of systemd for each sandbox
 -- @treturn table what is missing: controller → { reason=, hint= }
 function M.places(wanted)
-  local found, places, missing = hierarchies "self", {}, {}
+  local found, places, missing = hierarchies(), {}, {}
   local directory, given
   if found.unified then directory, given = place_in_unified(found.unified, wanted) end
   for _, controller in ipairs(wanted) do
@@ -200,11 +200,17 @@ function M.places(wanted)
   return places, missing
 end
 
---- The directory of a process's group in v2; nil when it has none that is seen here.
-function M.group_of(pid)
-  local unified = hierarchies(pid).unified
-  return unified and unified.own
+--- Where a group is, by its line in /proc/PID/cgroup.
+-- @tparam string controllers with "," between; of v2 ""
+-- @tparam string path
+-- @treturn ?string its directory; nil when that is not mounted here
+function M.directory(controllers, path)
+  local place = hierarchies()[controllers == "" and "unified" or controllers:match "^[^,]*"]
+  return place and directory_of(place.mount, place.root, path)
 end
+
+--- The directory of a process's group in v2; nil when it has none that is seen here.
+function M.group_of(pid) return M.directory("", groups_of(pid).unified) end
 
 M.read, M.words = read, words
 

@@ -74,6 +74,10 @@ local H = {
     EPERM = namespaces_refused, ENOSPC = namespaces_exhausted,
     EAGAIN = processes_exhausted,
   },
+  setns = {
+    EPERM = "who joins needs sys_admin over it: it belongs to root, or to a user namespace that the caller did not make",
+    EINVAL = "it is of another kind, or the caller's own user namespace",
+  },
   record = { EAGAIN = processes_exhausted },
   uid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },
   gid_map = { EPERM = map_refused, EINVAL = "an entry overlaps another, or there are too many" },

@@ -141,10 +141,14 @@ end
 -- @param user the field
 -- @param new whether there is a new user namespace
 -- @param joined whether another one is joined
+-- @tparam ?nslua.enter target of a sandbox that is joined as a whole
 -- @param keeps_groups whether the caller's supplementary groups stay
-function Identity.of(user, new, joined, keeps_groups)
+function Identity.of(user, new, joined, target, keeps_groups)
+  joined = joined or target ~= nil
   local caller = sys.identity()
-  local self = setmetatable({ caller = caller, new = new, joined = joined, keeps_groups = keeps_groups, ranges = {} }, Identity)
+  local self = setmetatable({
+    caller = caller, new = new, joined = joined, ranges = {}, entered = target ~= nil, keeps_groups = keeps_groups,
+  }, Identity)
   boxes_made = boxes_made + 1
   self.private = private_ids(caller)
   self.privileged = self.private ~= nil
@@ -159,6 +163,7 @@ function Identity.of(user, new, joined, keeps_groups)
   else
     self.uid, self.gid = wanted.uid or caller.uid, wanted.gid or caller.gid
   end
+  if target then self.host_uid, self.host_gid = target.host_uid, target.host_gid end
   self.groups, problem = read_groups(self, wanted.groups)
   if problem then return nil, problem end
   self.home = home_of(self.uid)
@@ -170,9 +175,19 @@ local function is_root_inside(self)
   return self.new and self.uid ~= 0 and outside(self.ranges.uid, 0) == self.caller.uid
 end
 
+--- Records becoming one of those who live in a sandbox already: its groups may be beyond us.
+function Identity:record_entered(setup)
+  setup:tolerate "EPERM"
+  setup:setgroups {}
+  setup:securebits "no_setuid_fixup"
+  setup:setresgid(self.gid, self.gid, self.gid)
+  setup:setresuid(self.uid, self.uid, self.uid)
+end
+
 --- Records taking on the identity: the maps (unless they have been written from outside), groups, ids.
 function Identity:record(plan)
   local setup = plan.setup
+  if self.entered then return self:record_entered(setup) end
   if self.new and not self:may_set_groups() then
     for _, file in ipairs { { "setgroups", "deny" }, { "gid_map", self.gid_map }, { "uid_map", self.uid_map } } do
       plan:owner(file[1])

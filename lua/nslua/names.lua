@@ -33,4 +33,19 @@ function M.system_calls(counts)
   return list
 end
 
+--- Text with each byte that is no UTF-8 in a form of its own.
+-- @tparam string text
+-- @tparam string form as of string.format, with a place for the byte
+-- @treturn string
+function M.utf8(text, form)
+  local parts, at = {}, 1
+  while true do
+    local good, bad = utf8.len(text, at)
+    parts[#parts + 1] = text:sub(at, good and -1 or bad - 1)
+    if good then return table.concat(parts) end
+    parts[#parts + 1] = form:format(text:byte(bad))
+    at = bad + 1
+  end
+end
+
 return M

@@ -138,6 +138,24 @@ function M.new(kinds, maps)
   return handles
 end
 
+-- -- joining a sandbox --
+
+--- The sandbox that a process lives in, as a sandbox whose runs join it: all its namespaces, its root, its control groups
+--- where the caller may, its ids; no capability beyond its bounds. What a run leaves in the background stays in it.
+-- @tparam integer pid of a process in it, as nslua ps shows
+-- @tparam[opt] sandbox base the rest: caps, seccomp, landlock, env, limits, …; by default sandbox {}
+-- @treturn[1] sandbox
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.enter(pid, base)
+  if math.type(pid) ~= "integer" or pid < 1 then error("ns.enter: a pid, not " .. check.describe(pid), 2) end
+  local sandboxes = require "nslua.sandbox"
+  if base ~= nil and not sandboxes.is(base) then error("ns.enter: a sandbox, not " .. check.describe(base), 2) end
+  local target, err = require "nslua.enter".target(pid)
+  if not target then return nil, err end
+  return sandboxes.entering(base or sandboxes.sandbox {}, target)
+end
+
 -- -- who lives where --
 
 local function command_of(pid)

@@ -151,6 +151,11 @@ local OPTIONS <const> = {
       .. "there and what it shows to our stdout. `process:resize` sets its size. stdin may then be \"null\" or text, stdout "
       .. "\"capture\"; with \"pipe\" for both, `process.terminal` is to be read and written. A stderr that is said is apart.",
   },
+  {
+    name = "time_steps", type = check.boolean, default = "false", values = "boolean",
+    doc = "How long each step of the set-up took is in `steps` of the process and of the result: a list of { step =, op =, "
+      .. "at =, seconds = }, in order, as an error names them.",
+  },
 }
 
 local TYPES <const>, NAMES <const> = {}, {}
@@ -203,6 +208,7 @@ function M.read(given, command)
     end
   end
   check_terminal(options)
+  options.time_steps = options.time_steps and require "nslua.steps".new() or nil
   if #argv == 0 then argv = command end
   if not argv or #argv == 0 then error("no command: neither the call nor the recipe names one", 3) end
   return options, argv

@@ -117,13 +117,14 @@ local function finish(self, ended)
   if not drained then return nil, err end
   if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
-  local group = self.group and self.group:usage()
+  local group = self.group and self.group:usage() or nil
   if signal == signals.KILL and not self.stopped and group and (group.oom_kills or 0) > 0 then self.reason = "oom" end
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
     reason = self.reason or (signal and "signal" or "exit"),
     stdout = out:content(), stderr = errors:content(), truncated = out.truncated or errors.truncated,
     refused = self.recorded and refused_of(self.recorded), enforced = self.enforced, command = self.command,
+    steps = self.steps,
     usage = {
       wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
       maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
@@ -238,6 +239,7 @@ end
 -- @treturn[2] nslua.error
 local function launch(ready, options, argv, limit, start_with)
   local started_at = sys.clock()
+  if options.time_steps then options.time_steps:mark "compile" end
   local terminal, opened, err
   if options.tty then
     terminal, err = require("nslua.terminal").new(options)
@@ -264,6 +266,7 @@ local function launch(ready, options, argv, limit, start_with)
     deadline = deadline, grace = options.grace, terminal = terminal, ready = ready, payload = payload, group = group,
     lingers = ready.recipe.lifetime == "last",
     detached = ready.plan.detached ~= 0,
+    steps = options.time_steps and options.time_steps.list,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
   take_pipes(process)

@@ -12,6 +12,7 @@
 -- memory_reached (how often the limit was), oom_kills, as far as the kernel counts them
 -- @field refused with mode = "log" of seccomp: a list of { name=, count= }, the system calls that the filter would have
 -- refused; `incomplete` is set in it when the process that counts has not lived to the end
+-- @field steps with time_steps: a list of { step=, op=, at=, seconds= }, what the set-up did, in order
 -- @field enforced what was really in force
 local Error = require "nslua.error"
 

@@ -139,7 +139,7 @@ local function by_place(a, b)
 end
 
 --- A box of checked fields, or an error raised with all mistakes.
-local function make(name, base, fields, at)
+local function make(name, base, fields, at, target)
   if type(fields) ~= "table" then
     error(Error.misuse { { at = at, message = "sandbox: a recipe is a table (got " .. check.describe(fields) .. ")" } })
   end
@@ -156,7 +156,7 @@ local function make(name, base, fields, at)
     error(Error.misuse(problems))
   end
   local box = setmetatable({}, Box)
-  state[box] = { name = name, at = at, recipe = recipe, new = new, joined = joined }
+  state[box] = { name = name, at = at, recipe = recipe, new = new, joined = joined, target = target }
   return box
 end
 
@@ -167,11 +167,12 @@ local function compiled(box, tty)
   local own = state_of(box, 4)
   local variety = tty and "with_tty" or "compiled"
   if not own[variety] then
-    local result, err = compile.compile(own.recipe, own.new, own.joined, own.at, tty)
+    local result, err = compile.compile(own.recipe, own.new, own.joined, own.at, tty, own.target)
     if not result then
       if err.problems then error(err, 0) end
       return nil, err
     end
+    result.title = tostring(box)
     if result.refusal then return result end -- the world may be another one the next time
     own[variety] = result
   end
@@ -184,7 +185,7 @@ end
 -- @treturn sandbox
 function Box:with(fields)
   local own = state[self]
-  return make(own.name, own.recipe, fields, entry.location(2))
+  return make(own.name, own.recipe, fields, entry.location(2), own.target)
 end
 
 --- Starts a program. What it writes is relayed to our own streams while process:wait() waits, unless
@@ -261,4 +262,13 @@ local function sandbox(first)
   return function(fields) return make(first, {}, fields, entry.location(2)) end
 end
 
-return { sandbox = sandbox, unset = unset, is = function(value) return getmetatable(value) == Box end }
+--- A box that lives in a running sandbox.
+-- @tparam sandbox base what else it says: its fields for files, names, network and clock do not count
+-- @tparam nslua.enter target
+-- @treturn sandbox
+local function entering(base, target)
+  local own = state_of(base, 4)
+  return make(own.name, own.recipe, target:fields(), own.at, target)
+end
+
+return { sandbox = sandbox, entering = entering, unset = unset, is = function(value) return getmetatable(value) == Box end }

@@ -33,15 +33,15 @@ end
 
 --- The payload's filters, in the order in which they are installed.
 -- @tparam table recipe
--- @tparam table new the namespaces that are new, as a set
+-- @param own_pids whether the payload shares no PIDs with the stage
 -- @tparam integer capabilities mask of those that the payload holds
 -- @treturn ?table a list of { program=, flags= }; and profile, instructions, mode, programs, as they are told
-function M.filters(recipe, new, capabilities)
+function M.filters(recipe, own_pids, capabilities)
   if recipe.seccomp == false then return nil end
   local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
   local changed = wanted.allow or wanted.deny or wanted.default
   if wanted.profile == false then return add_programs({ profile = "none", instructions = 0 }, wanted) end
-  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting, not new.pid)
+  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting, not own_pids)
   local flags = wanted.log and LOG or 0
   local filters = {
     { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },

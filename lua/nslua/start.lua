@@ -72,11 +72,19 @@ end
 
 -- -- the proof --
 
+--- Whether a namespace that was to be joined is another one than the payload's.
+local function is_elsewhere(ready, held)
+  for kind, handle in pairs(ready.joined) do
+    local status = type(handle) ~= "string" and sys.fstat(handle)
+    if status and status.inode ~= held.namespaces[kind] then return true end
+  end
+end
+
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
   local identity, wanted = ready.identity, ready.held
   local wrong = held.uid ~= identity.uid and "uid" or held.gid ~= identity.gid and "gid"
-    or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs"
+    or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs" or is_elsewhere(ready, held) and "namespaces"
   for _, set in ipairs { "effective", "permitted", "inheritable", "ambient", "bounding" } do
     local bounded = set ~= "bounding" or identity.holds
     if bounded and held[set] ~= wanted[set] then wrong = wrong or set .. " capabilities" end
@@ -122,13 +130,13 @@ end
 
 -- -- the start --
 
-local function try_spawn(ready, payload, fds, userns, terminal, cgroup)
+local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
   return sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
     namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.plan.detached ~= 0, own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil,
+    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, times = times, name = ready.title,
   }
 end
 
@@ -145,14 +153,14 @@ local function close_all(handles)
 end
 
 --- The stage, made in its control group where the kernel can do that: moving there takes much longer.
-local function spawn_stage(ready, payload, fds, userns, terminal, group)
+local function spawn_stage(ready, payload, fds, userns, terminal, group, times)
   local stage, step, errno
   local unified = group and group:unified()
   for _, cgroup in ipairs { unified or false, unified and false } do
     local doors, err = {}, nil
     if group then doors, err = open_doors(ready, group, fds, not cgroup) end
     if not doors then return nil, err end
-    stage, step, errno = try_spawn(ready, payload, fds, userns, terminal, cgroup or nil)
+    stage, step, errno = try_spawn(ready, payload, fds, userns, terminal, cgroup or nil, times)
     close_all(doors)
     if stage or errno ~= ENOSYS then break end
   end
@@ -319,11 +327,14 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 -- @treturn[2] ?nslua.cgroup
-local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
+local function run_stage(ready, payload, fds, userns, terminal, group, deadline, steps)
+  if steps then steps:mark "streams, and what else only the caller can prepare" end
   local opened, skipped = open_sources(ready, payload.registers, fds)
   if not opened then return nil, skipped, group end
   for register, fd in pairs(opened) do fds[register] = fd end
-  local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group)
+  if steps then steps:mark "sources, opened by the caller" end
+  local times = steps and steps:expect(payload.operations .. payload.bytes)
+  local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group, times)
   close_all(opened)
   if not stage then return nil, err, group end
   if not group and has_groups(ready) then
@@ -336,7 +347,8 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline)
   local held
   held, err = confirm(ready, stage, payload, deadline, terminal, group)
   if not held then return nil, err, group end
-  local skipped_labels = {}
+  if steps then steps:finish(stage:times(), payload.owners) end
+  local skipped_labels = ready.target and copy(ready.target.missed) or {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
   return stage, enforced_of(ready, payload, held, skipped_labels), group
@@ -356,7 +368,8 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.start(ready, options, argv, stdio, deadline, terminal)
-  if ready.refusal then return nil, ready.refusal end
+  local refusal = ready.refusal or ready.target and ready.target:refusal(ready)
+  if refusal then return nil, refusal end
   local payload = payloads.of(ready, options, argv, terminal)
   local fds, err = given_to(ready, payload, stdio, terminal)
   local ok = fds
@@ -369,7 +382,8 @@ function M.start(ready, options, argv, stdio, deadline, terminal)
   group, err = early_group(ready)
   if group == nil then return nil, err end
   local stage, enforced
-  stage, enforced, group = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline)
+  stage, enforced, group = run_stage(ready, payload, fds, userns or nil, terminal, group, deadline,
+    options.time_steps)
   if not stage then drop_group(group, enforced) end
   return stage, enforced, payload, group
 end
@@ -382,8 +396,11 @@ function M.further(ready, maker, options, argv, stdio, deadline, terminal)
   local payload = payloads.of(ready, options, argv, terminal)
   local fds, err = given_to(ready, payload, stdio, terminal)
   if not fds then return nil, err end
+  local steps = options.time_steps
+  if steps then steps:mark "streams" end
   local stage, step, errno = maker:exec {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
+    times = steps and steps:expect(payload.operations .. payload.bytes),
     detached = ready.plan.detached ~= 0, terminal = terminal ~= nil and ready.own_pty,
   }
   if not stage then return nil, exec_failure(step, errno) end
@@ -395,6 +412,7 @@ function M.further(ready, maker, options, argv, stdio, deadline, terminal)
   end
   held, err = confirm(ready, stage, payload, deadline, terminal)
   if not held then return nil, err end
+  if steps then steps:finish(stage:times(), payload.owners) end
   return stage, enforced_of(ready, payload, held, {}), payload
 end
 

@@ -212,7 +212,7 @@ local M = {}
 
 --- Makes the pipes the payload's own: another user's it could not open again, as by /dev/stdout.
 local function give(self, identity)
-  if not (identity.new and identity.privileged) then return self end
+  if not (identity.host_uid and identity.privileged) then return self end
   for _, stream in pairs(self) do
     if stream.is_pipe then
       local ok, _, errno = sys.fchown(stream.theirs, identity.host_uid, identity.host_gid)

@@ -144,7 +144,7 @@ function Terminal:open(identity)
   if not master then return failed(errno) end
   self.slave, _, errno = sys.pty_slave(master)
   if not self.slave then return failed(errno) end
-  if identity.new and identity.privileged then
+  if identity.host_uid and identity.privileged then
     local ok
     ok, _, errno = sys.fchown(self.slave, identity.host_uid, identity.host_gid)
     if not ok then return failed(errno) end

@@ -2,16 +2,22 @@
 -- @script nslua
 local NSLUA_FAILED <const> = 125
 
-local COMMANDS <const> = { run = true, explain = true, check = true, bwrap = true, bundle = true }
+local COMMANDS <const> = { run = true, explain = true, check = true, ps = true, enter = true, bwrap = true, bundle = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
        nslua run [options] [RECIPE] [-- COMMAND…]
                                            run a command in a recipe's sandbox, or in the default one;
-                                           --stats: say at the end what it used;
+                                           --stats, --stats=json: say at the end what it used;
+                                           --time-steps: and how long each step of the set-up took;
                                            --tty, --no-tty: with a terminal of its own, or without
        nslua explain RECIPE [--json]       show a recipe's sandbox as a tree
        nslua check RECIPE                  check a recipe without running anything
+       nslua ps [--json]                   show the sandboxes that run
+       nslua enter [options] PID [-- COMMAND…]
+                                           run a command, or a shell, in one of those, by its pid;
+                                           --caps LIST: with capabilities that its own have, or all;
+                                           --recipe FILE: with the rest of that recipe, as env and seccomp
        nslua bundle SCRIPT [NAME=MODULE…] -o PROGRAM
                                            make one program of this one, a script, and modules that it requires
        nslua bwrap ARGS…                   bubblewrap's command line

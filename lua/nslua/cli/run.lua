@@ -3,8 +3,9 @@ local signals = require "nslua.signals"
 local sys = require "nslua.sys"
 
 local FLAGS <const> = {
-  ["--stats"] = { name = "stats", value = true }, ["--tty"] = { name = "tty", value = true },
-  ["--no-tty"] = { name = "tty", value = false },
+  ["--stats"] = { name = "stats", value = "text" }, ["--stats=json"] = { name = "stats", value = "json" },
+  ["--tty"] = { name = "tty", value = true },
+  ["--no-tty"] = { name = "tty", value = false }, ["--time-steps"] = { name = "time_steps", value = true },
 }
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
 
@@ -70,56 +71,78 @@ local function streams(tty)
   return { tty = true, stderr = not sys.isatty(2) and "relay" or nil }
 end
 
+--- What there is to say of a result besides its status. What machines are told has the steps in it.
+local function tell(result, stats)
+  if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
+  if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
+  if result.steps and stats ~= "json" then io.stderr:write(require "nslua.cli.steps"(result.steps)) end
+end
+
+--- What of a running sandbox was not joined.
+local function tell_missed(skipped)
+  for _, words in ipairs(skipped) do io.stderr:write("nslua: not joined: ", sys.escape(words), "\n") end
+end
+
 local M = {}
 
 --- Runs argv (or the recipe's command) in a box.
 -- @tparam sandbox box
 -- @tparam table argv
--- @tparam[opt] table flags stats: what it used goes to stderr at the end; tty: whether the payload gets a terminal, by
---   default when our stdin and stdout are one
+-- @tparam[opt] table flags stats: what it used goes to stderr at the end, as "text" or "json"; tty: whether the payload
+--   gets a terminal, by default when our stdin and stdout are one; time_steps: how long the steps of the set-up took;
+--   joins: say what of a running sandbox was not joined
 -- @treturn integer the exit status
 function M.in_box(box, argv, flags)
   flags = flags or {}
-  local process <close>, err = start(box, table.move(argv, 1, #argv, 1, streams(flags.tty)))
+  local options = streams(flags.tty)
+  options.time_steps = flags.time_steps
+  local process <close>, err = start(box, table.move(argv, 1, #argv, 1, options))
   collectgarbage "restart"
+  if process and flags.joins then tell_missed(process.enforced.skipped) end
   local result
   if process then result, err = wait(process) end
-  if not result then
-    io.stderr:write("nslua: ", tostring(err), "\n")
-    return status_of_error(err)
-  end
-  if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
-  if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
-  if flags.stats then io.stderr:write(require "nslua.cli.stats"(result.usage)) end
-  return status_of(result)
+  if result then tell(result, flags.stats) else io.stderr:write("nslua: ", tostring(err), "\n") end
+  if flags.stats then io.stderr:write(require "nslua.cli.stats"[flags.stats](result, err)) end
+  return result and status_of(result) or status_of_error(err)
 end
 
-local function split(words)
+--- What comes before "--", and the command behind it.
+function M.split(words)
   for i, word in ipairs(words) do
     if word == "--" then return { table.unpack(words, 1, i - 1) }, { table.unpack(words, i + 1) } end
   end
   return words, {}
 end
 
+--- Takes the options off the front of words.
+-- @tparam string command for messages
+-- @tparam table operands name of the flag by option, of those that another word belongs to
+-- @treturn table flags
+function M.read_flags(words, command, operands, usage_error)
+  local flags = {}
+  while words[1] and words[1]:sub(1, 1) == "-" do
+    local option = table.remove(words, 1)
+    local flag = FLAGS[option] or operands[option] and { name = operands[option], value = table.remove(words, 1) }
+    if not flag then usage_error(command .. ": unrecognized option '" .. option .. "'") end
+    if flag.value == nil then usage_error(command .. ": " .. option .. " needs an argument") end
+    flags[flag.name] = flag.value
+  end
+  return flags
+end
+
+--- The sandbox of a recipe file, or the default one.
+function M.load(path)
+  local nslua = require "nslua"
+  if not path then return nslua.sandbox {} end
+  local box, message = nslua.load(path)
+  return box or error(setmetatable({}, { __tostring = function() return message end }), 0)
+end
+
 return setmetatable(M, {
   __call = function(_, words, usage_error)
-    local before, command = split(words)
-    local flags = {}
-    while before[1] and before[1]:sub(1, 1) == "-" do
-      local flag = FLAGS[before[1]] or usage_error("run: unrecognized option '" .. before[1] .. "'")
-      flags[flag.name] = flag.value
-      table.remove(before, 1)
-    end
+    local before, command = M.split(words)
+    local flags = M.read_flags(before, "run", {}, usage_error)
     if #before > 1 then usage_error("run: one recipe, then -- and the command") end
-    local nslua = require "nslua"
-    local box
-    if before[1] then
-      local message
-      box, message = nslua.load(before[1])
-      if not box then error(setmetatable({}, { __tostring = function() return message end }), 0) end
-    else
-      box = nslua.sandbox {}
-    end
-    os.exit(M.in_box(box, command, flags)) -- at once: nobody needs what is left of the state
+    os.exit(M.in_box(M.load(before[1]), command, flags)) -- at once: nobody needs what is left of the state
   end,
 })
