@@ -63,6 +63,8 @@ local CASES <const> = {
   { "a descriptor of a directory", "/usr/bin/python3 -c \"import os; fd = os.open('tree', os.O_RDONLY); os.dup2(fd, 20); "
     .. "os.execvp('sh', ['sh', '-c', 'BWRAP --ro-bind / / ls /proc/self/fd/20/'])\"" },
   { "standard input", "echo in | BWRAP OS cat" },
+  { "standard output without input", "BWRAP OS sh -c 'echo out; read line; echo $?' <&- 2>/dev/null" },
+  { "a long word", "BWRAP OS sh -c \"echo 'LONG' | wc -c\"" },
   { "standard error", "BWRAP OS sh -c 'echo out; echo err >&2' 2>&1 >/dev/null" },
   { "the umask", "umask 027; BWRAP OS sh -c umask" },
   { "limits", "ulimit -c 5; ulimit -n 300; BWRAP OS sh -c 'ulimit -c; ulimit -n; ulimit -l'" },
@@ -225,7 +227,8 @@ local NEWER <const> = {
 --- Runs a case's words with one of the two; the directories' own names are all that may differ.
 local function outcome(directory, words, program)
   local values = {
-    BWRAP_PATH = program.path, BWRAP = program.words, OS = OS, NUMBER = ("%d"):format(sys.syscall_number "mkdir"),
+    BWRAP_PATH = program.path, BWRAP = program.words, OS = OS,
+    LONG = ("x"):rep(100000), NUMBER = ("%d"):format(sys.syscall_number "mkdir"),
   }
   local line = words:gsub("%f[%w_]([A-Z_]+)%f[^%w_]", values)
   local output, status = probe.shell(("cd %s && { %s\n}"):format(directory, line))

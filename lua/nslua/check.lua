@@ -50,12 +50,17 @@ function M.nearest(name, names)
   return best and best_distance <= math.max(1, #name // 3) and best or nil
 end
 
-function M.text(value)
-  if type(value) ~= "string" then return expected "a string" end
-  if value:find("\0", 1, true) then return expected "a string without NUL bytes" end
-  if #value > 65536 then return expected "a string of at most 65536 bytes" end
-  return value
+local function text_of(most)
+  return function(value)
+    if type(value) ~= "string" then return expected "a string" end
+    if value:find("\0", 1, true) then return expected "a string without NUL bytes" end
+    if #value > most then return expected(("a string of at most %d bytes"):format(most)) end
+    return value
+  end
 end
+
+M.text = text_of(65536)
+M.word = text_of(131071) -- of a command: as much as execve(2) takes
 
 function M.boolean(value)
   if type(value) ~= "boolean" then return expected "true or false" end

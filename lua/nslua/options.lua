@@ -191,7 +191,7 @@ function M.read(given, command)
   if type(given) ~= "table" then error("run: a table of words and options expected, got " .. check.describe(given), 3) end
   local options, argv = {}, {}
   for i = 1, rawlen(given) do
-    local word, problem = check.text(rawget(given, i))
+    local word, problem = check.word(rawget(given, i))
     if not word then error(("word %d of the command must be %s"):format(i, problem), 3) end
     argv[i] = word
   end

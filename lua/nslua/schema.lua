@@ -78,6 +78,11 @@ end
 
 local inherit = check.any_of(check.one_of { "all" }, check.list_of(variable_name))
 
+local directories = check.list_of(check.target)
+
+--- A directory, or those to choose from.
+local function directory(value) return (type(value) == "table" and directories or check.target)(value) end
+
 local kept = check.list_of(check.one_of {
   "groups", "hostname", "keyring", "limits", "securebits", "session", "signals", "umask",
 })
@@ -296,7 +301,7 @@ local fields = {
       .. "environment, in place of the defaults.",
   },
   {
-    name = "cwd", type = check.any_of(check.target, check.list_of(check.target)), values = "absolute path | list of them",
+    name = "cwd", type = directory, values = "absolute path | list of them",
     default = "HOME of fs.os, else /",
     doc = "The working directory inside. Of a list the first that can be entered, which is then also PWD in the environment.",
   },

@@ -89,7 +89,8 @@ end
 --- What is open passes, but what the arguments have given us.
 local function passed_by(request)
   local fds = {}
-  for _, fd in ipairs(sys.inheritable_fds()) do
+  local open, _, errno = sys.inheritable_fds()
+  for _, fd in ipairs(open or options.die("Can't open /proc: %s", (sys.strerror(errno)))) do
     if not request.used[fd] then
       if fd == UNPASSABLE then options.die("passing on fd %d is not supported yet", fd) end
       fds[fd] = { fd, directory = true }
@@ -105,8 +106,11 @@ local function finish(request, result)
   return status
 end
 
+--- Where one of ours is closed, the command's leads nowhere: nothing that it opens must come to be its stdout.
+local STREAMS <const> = { [0] = "stdin", [1] = "stdout", [2] = "stderr" }
+
 local function run(request, command)
-  command.stdin, command.stdout, command.stderr = "inherit", "inherit", "inherit"
+  for number, name in pairs(STREAMS) do command[name] = sys.fstat(number) and "inherit" or "null" end
   command.argv0, command.hold, command.ready = request.argv0, held_by(request), announce(request)
   command.fds = passed_by(request)
   local box = sandbox(recipes.of(request))
