@@ -463,7 +463,7 @@ for stage in stages:
         except OSError: pass
     try: print(stage, os.listdir('/proc/%s/fd' % stage))
     except OSError: pass
-    if open('/proc/%s/cmdline' % stage).read() != 'nslua\\0sandbox<>\\0': print(stage, 'cmdline')
+    if open('/proc/%s/cmdline' % stage).read() != 'nslua\0sandbox<>\0': print(stage, 'cmdline')
 ]]
           assert.equal("3\n", exec(process, { "python3", "-c", code }).stdout)
           assert.is_nil(command.result)

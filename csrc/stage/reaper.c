@@ -92,6 +92,13 @@ static _Noreturn void abandon(const struct watch *watch) {
   leave(125);
 }
 
+/* Our group goes with us, and the maker wants to read what it says: it lets us go, or is gone itself. */
+static void linger(void) {
+  struct pollfd maker[] = { { .fd = CONTROL, .events = POLLIN },
+                            { .fd = MAKER, .events = POLLIN } };
+  while (SYSCALL(ppoll, maker, 2, 0, 0, SIGNAL_SET_SIZE) == -EINTR) continue;
+}
+
 /* Reaps some of those who have ended, and tells whether there may be more: who forks fast must not keep us from
    hearing our maker. Does not return when the payload is among them. */
 static int reap_ended(const struct watch *watch) {
@@ -106,6 +113,7 @@ static int reap_ended(const struct watch *watch) {
       if (end_all(watch) < 0) leave(125); /* nobody knows who is left */
       report_recorded();
       report_end(status, &used);
+      if (stage.lingers) linger();
       leave(0);
     }
   }

@@ -52,6 +52,14 @@ long stage_await(struct call *call) {
   return n < 0 ? n : command.kind == COMMAND_GO ? 0 : -EPROTO;
 }
 
+/** The reaper stays after the payload's end until its maker has read what the control group counted: a group that
+    systemd has made goes with its last process. */
+long stage_linger(struct call *call) {
+  (void)call;
+  stage.lingers = 1;
+  return 0;
+}
+
 static uint64_t capability_set(long (*has)(long capability)) {
   uint64_t set = 0;
   for (long capability = 0; capability < 64; capability++) {

@@ -9,8 +9,9 @@ struct stage {
   size_t plan_size;
   struct machine machine;
   struct held held;
-  long pid;   /* of the one that has split */
-  int failed; /* set in the payload's process, which shares this memory until it executes */
+  long pid;    /* of the one that has split */
+  int lingers; /* its end waits for the maker's leave */
+  int failed;  /* set in the payload's process, which shares this memory until it executes */
   struct recorder *recorder; /* NULL without one */
 };
 

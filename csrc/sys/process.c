@@ -535,6 +535,7 @@ static int bad_in_parent(struct call *call) {
 }
 long stage_await(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
+long stage_linger(struct call *call) { return bad_in_parent(call); }
 long stage_end_with_parent(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
