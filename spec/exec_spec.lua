@@ -134,6 +134,18 @@ describe("exec", function()
       end
     end)
 
+    it("beside the payload, whose signals it does not get where there is no PID namespace", function()
+      if (sys.landlock_abi() or 0) < 6 then return pending "Landlock keeps no signals here" end
+      with({ namespaces = { "user" } }, function(process)
+        local refused = exec(process, { "sh", "-c", ("kill -0 %d; kill -0 $PPID"):format(process.pid) })
+        assert.equal(2, select(2, refused.stdout:gsub("Operation not permitted", "")))
+      end)
+      with({}, function(process)
+        exec(process, { "sh", "-c", "kill -TERM $(pgrep -x sleep)" }) -- which may be its own end
+        assert.equal(15, process:wait(30).signal)
+      end)
+    end)
+
     it("from another command, too", function()
       with({}, function(process)
         local first <close> = assert(process:exec { "sleep", "600" })
@@ -336,17 +348,26 @@ describe("exec", function()
       assert.equal("ESRCH", select(2, process:exec { "true" }).code)
     end)
 
-    it("no process left in the limit of the user", function()
-      if probe.is_root then return pending "the limit does not hold root" end
-      local output = watch.host [[
-        local process <close> = assert(sandbox {}:spawn { "sleep", "600" })
-        local command <close> = assert(process:exec { "true" })
-        command:wait()
-        print(command.result.ok)
-        assert(sys.setrlimit("nproc", 1, 1))
-        print(select(2, sandbox {}:spawn { "true" }).code)
-      ]]
-      assert.equal("true\nEAGAIN\n", output)
+    it("a limit on processes or files that keeps the stage from being made", function()
+      for limit, code in pairs { ["nproc=2:2"] = "EAGAIN", ["nofile=3:3"] = "EPROTO", ["nofile=4:4"] = "EBADF" } do
+        with({}, function(process)
+          local _, status = probe.shell(("prlimit --pid=%d --%s"):format(process.stage:pid(), limit))
+          assert.equal(0, status)
+          local command, err = process:exec { "true" }
+          assert.is_nil(command)
+          assert.matches("^exec: start of the stage: .*" .. code, tostring(err))
+          assert.is_true(process:kill())
+          assert.equal(15, process:wait(30).signal)
+        end)
+      end
+    end)
+
+    it("a priority that cannot be had again", function()
+      if not probe.is_root then return pending "only root raises a priority" end
+      with({ namespaces = { "pid", "mount" }, scheduling = { nice = -5 } }, function(process)
+        local command, err = process:exec { "true" }
+        assert.same({ nil, "scheduling" }, { command, err.step })
+      end)
     end)
   end)
 
@@ -473,6 +494,18 @@ for stage in stages:
   end)
 
   describe("many times", function()
+    it("when the maker is killed meanwhile leaves nothing", function()
+      local marker = watch.marker()
+      for i = 1, watch.full and 200 or 20 do
+        watch.host(([[
+          local process = assert(sandbox(%s):spawn { "sleep", "%s" })
+          os.execute("(sleep 0.0%d; kill -9 " .. sys.getpid() .. ") &")
+          for _ = 1, 10000 do process:exec { "sleep", "%s" } end
+        ]]):format(i % 2 == 0 and "{}" or "{ namespaces = { 'user' } }", marker, i % 7, marker))
+      end
+      assert.is_true(watch.vanish(marker))
+    end)
+
     it("in a row leaves nothing", function()
       with({}, function(process)
         local inner = watch.footprint()
