@@ -362,6 +362,21 @@ describe("exec", function()
       end
     end)
 
+    it("a terminal that the recipe's Landlock does not allow", function()
+      if (sys.landlock_abi() or 0) < 1 then return pending "there is no Landlock here" end
+      local rules = { exec = { "/usr", "/bin", "/lib", { "/lib64", optional = true } } }
+      local options = { "tty", tty = true, stdin = "null", stdout = "capture", timeout = 30 }
+      with({ landlock = rules }, function(process)
+        local command, err = process:exec(options)
+        assert.same({ nil, "terminal", "EACCES" }, { command, err.step, err.code })
+      end)
+      rules.rw = { "/dev/pts" }
+      with({ landlock = rules }, function(process)
+        local command <close> = assert(process:exec(options))
+        assert.matches("^/dev/pts/0\r\n", command:wait().stdout)
+      end)
+    end)
+
     it("a priority that cannot be had again", function()
       if not probe.is_root then return pending "only root raises a priority" end
       with({ namespaces = { "pid", "mount" }, scheduling = { nice = -5 } }, function(process)
@@ -415,6 +430,20 @@ describe("exec", function()
           assert.same({ 9, "signal" }, { result.signal, result.reason })
           assert.is_true(watch.vanish(marker))
         end
+      end
+    end)
+
+    it("with its stage, whoever ends that", function()
+      for _, fields in ipairs { {}, { caps = { "kill" } }, { namespaces = { "user" } } } do
+        with(fields, function(process)
+          local marker = watch.marker()
+          local command <close> = assert(process:exec { "sleep", marker })
+          local stage = probe.read(("/proc/%d/status"):format(command.pid)):match "PPid:%s*(%d+)"
+          probe.shell("kill -9 " .. stage)
+          assert.equal(9, command:wait(30).signal)
+          assert.is_true(watch.vanish(marker))
+          assert.is_true(exec(process, { "true" }).ok)
+        end)
       end
     end)
 
