@@ -557,19 +557,4 @@ for stage in stages:
       end)
     end)
   end)
-
-  describe("when the reaper gets a message that it cannot use", function()
-    it("goes on", function()
-      local process <close> = assert(sandbox {}:spawn { "sleep", "600" })
-      for registers = 3, 20, 17 do
-        local stage <close> = assert(process.stage:exec { operations = "", registers = registers })
-        assert.equal("joined", stage:receive(true))
-        local kind, failure = stage:receive(true)
-        assert.same({ "failed", 8 }, { kind, failure.errno }) -- ENOEXEC: the plan ends
-      end
-      local garbage <close> = assert(process.stage:exec { operations = ("\255"):rep(64), registers = 3 })
-      assert.equal("joined", garbage:receive(true))
-      assert.equal("true", tostring(exec(process, { "true" }).ok))
-    end)
-  end)
 end)
