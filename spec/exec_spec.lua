@@ -460,21 +460,22 @@ describe("exec", function()
     end)
 
     it("not with its maker in a detached sandbox, but when it is killed", function()
-      local marker, other = watch.marker(), watch.marker()
+      local payload, marker, other = watch.marker(), watch.marker(), watch.marker()
       local output = watch.host(([[
         local box = sandbox { namespaces = { "user", "pid" }, lifetime = "detached" }
-        local process = assert(box:spawn { "sleep", "600" })
+        local process = assert(box:spawn { "sleep", "%s" })
         local command = assert(process:exec { "sleep", "%s" })
         local late = assert(process:exec { "sleep", "%s", timeout = 0.2 })
         print(late:wait().reason)
         process:close()
         command:close()
         print(process.stage == nil)
-      ]]):format(marker, other))
+      ]]):format(payload, marker, other))
       assert.equal("timeout\nfalse\n", output)
       assert.is_true(watch.vanish(other, 0))
       assert.is_true(watch.appear(marker))
-      watch.vanish(marker, 0)
+      watch.vanish(payload, 0)
+      assert.is_true(watch.vanish(marker, 5)) -- with the sandbox
     end)
 
     it("not by a forked copy of its maker, which can start none either", function()
