@@ -83,7 +83,7 @@ $(BUILD)/host/main-development.o: csrc/host/main.c $(HEADERS)
 $(BUILD)/host/embedded.o: $(BUILD)/embedded.c csrc/host/embedded.h
 	$(CC) $(SYS_CFLAGS) -Icsrc/host -c -o $@ $<
 
-HOST_O = $(BUILD)/host/embedded.o $(SYS_O)
+HOST_O = $(BUILD)/host/embedded.o $(BUILD)/host/bundle.o $(SYS_O)
 LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(LUA_LIBS) $(HOST_CAP_LIBS)
 
 $(BUILD)/nslua: $(BUILD)/host/main-development.o $(HOST_O)
@@ -92,17 +92,22 @@ $(BUILD)/nslua: $(BUILD)/host/main-development.o $(HOST_O)
 $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
 	$(LINK_HOST)
 
-# -- installing --
+# -- bubblewrap's command line as a program of its own --
+$(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-installed
+	$(BUILD)/nslua-installed bundle csrc/host/bwrap.lua -o $@
 
-install: $(BUILD)/nslua-installed $(BUILD)/lib/nslua/sys.so
+# -- installing: WITH_BWRAP=1 also that --
+
+install: $(BUILD)/nslua-installed $(BUILD)/lib/nslua/sys.so $(if $(WITH_BWRAP),$(BUILD)/bwrap)
 	install -d $(INSTALL_BIN) $(INSTALL_LIB)/nslua
 	install -m 755 $(BUILD)/nslua-installed $(INSTALL_BIN)/nslua
+	$(if $(WITH_BWRAP),install -m 755 $(BUILD)/bwrap $(INSTALL_BIN)/bwrap)
 	install -m 755 $(BUILD)/lib/nslua/sys.so $(INSTALL_LIB)/nslua/sys.so
 	for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f $(INSTALL_LUA)/$$f || exit 1; done
 
 uninstall:
-	rm -f $(INSTALL_BIN)/nslua $(INSTALL_LIB)/nslua/sys.so $(addprefix $(INSTALL_LUA)/,$(LUA_SRC:lua/%=%))
-	-rmdir $(INSTALL_LIB)/nslua $(addprefix $(INSTALL_LUA)/nslua/,cli verbs) $(INSTALL_LUA)/nslua 2>/dev/null
+	rm -f $(INSTALL_BIN)/nslua $(if $(WITH_BWRAP),$(INSTALL_BIN)/bwrap) $(INSTALL_LIB)/nslua/sys.so $(addprefix $(INSTALL_LUA)/,$(LUA_SRC:lua/%=%))
+	-rmdir $(INSTALL_LIB)/nslua $(addprefix $(INSTALL_LUA)/nslua/,bwrap cli verbs) $(INSTALL_LUA)/nslua 2>/dev/null
 
 dist:
 	git archive --prefix=nslua-scm/ -o nslua-scm.tar.gz HEAD
@@ -115,8 +120,8 @@ clean:
 # What Debian has to have installed: to build, to test, to compare with.
 PACKAGES = gcc make libc6-dev linux-libc-dev pkg-config lua5.4 liblua5.4-dev libcap-dev
 TEST_PACKAGES = lua-busted lua-check lua-ldoc luarocks strace procps tmux util-linux iproute2 python3 git lua-luv lua-cqueues lua-filesystem \
-	libcap2-bin uidmap curl nodejs default-jre-headless gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang-format
-BENCH_PACKAGES = bubblewrap golang-go
+	libcap2-bin uidmap curl nodejs default-jre-headless bubblewrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang-format
+BENCH_PACKAGES = golang-go
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
 deps:
@@ -149,8 +154,8 @@ sanitized:
 	$(MAKE) all BUILD=build/sanitized CFLAGS="-O1 -g $(SANITIZE)"
 
 lint:
-	luacheck -q lua spec recipes bench csrc/host/embed.lua csrc/filter/generate.lua
-	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) csrc/host/main.c $(wildcard csrc/*/*.h)
+	luacheck -q lua spec recipes bench csrc/host/bwrap.lua csrc/host/embed.lua csrc/filter/generate.lua
+	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) $(wildcard csrc/host/*.c) $(wildcard csrc/*/*.h)
 	$(MAKE) all BUILD=build/lint WERROR=-Werror
 	$(MAKE) build/aarch64/stage.bin BUILD=build/aarch64 CC=aarch64-linux-gnu-gcc WERROR=-Werror
 

@@ -89,6 +89,9 @@ end
 
 local MEANING <const> = {
   atime = "how access times are kept",
+  over = "may lie over what an earlier entry has put at its target; otherwise that is a mistake",
+  place = "mount: always mounted on its target; tree: always written there",
+  shared = "without a new namespace of its kind",
   optional = "skips the entry when its source, or what it changes, is missing; `enforced.skipped` of a result says so",
   create = "makes a missing mount point also in a tree that is shared",
   dev = "device nodes in it work", suid = "set-user-id bits in it count (with `no_new_privs = false`)",

@@ -460,7 +460,7 @@ describe("exec", function()
     end)
 
     it("not with its maker in a detached sandbox, but when it is killed", function()
-      local payload, marker, other = watch.marker(), watch.marker(), watch.marker()
+      local marker, other = watch.marker(), watch.marker()
       local output = watch.host(([[
         local box = sandbox { namespaces = { "user", "pid" }, lifetime = "detached" }
         local process = assert(box:spawn { "sleep", "%s" })

@@ -2,6 +2,7 @@
  * nslua: the Lua interpreter with nslua inside. This file makes the state; what a command line
  * means is decided in Lua (nslua.cli).
  */
+#include "bundle.h"
 #include "embedded.h"
 
 #include "../sys/sys.h"
@@ -112,7 +113,7 @@ static void push_arguments(lua_State *L, int argc, char **argv) {
 static int run(lua_State *L) {
   int argc = (int)lua_tointeger(L, 1);
   char **argv = lua_touserdata(L, 2);
-  if (ignores_environment(argv)) {
+  if (has_bundle() || ignores_environment(argv)) {
     lua_pushboolean(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
   }
@@ -128,7 +129,9 @@ static int run(lua_State *L) {
   lua_pushliteral(L, "nslua.cli");
   lua_call(L, 1, 1);
   push_arguments(L, argc, argv);
-  lua_call(L, 1, 1);
+  if (has_bundle()) push_bundle(L);
+  else lua_pushnil(L);
+  lua_call(L, 2, 1);
   return 1;
 }
 

@@ -66,3 +66,15 @@ long kernel_dup(struct call *call) {
   long r = SYSCALL(dup3, ARG_FD(0), ARG_INT(1), 0);
   return r < 0 ? r : 0;
 }
+
+/** A copy of the fd, with the first free number from `minimum` on. @see F_DUPFD_CLOEXEC(2const) */
+long kernel_dup_above(struct call *call) {
+  return SYSCALL(fcntl, ARG_FD(0), F_DUPFD_CLOEXEC, ARG_INT(1));
+}
+
+/** Locks a file against writers, who ask for that with fcntl(2), as long as this fd or a copy of it is open.
+    @see F_OFD_SETLK(2const) */
+long kernel_read_lock(struct call *call) {
+  struct flock whole = { .l_type = F_RDLCK };
+  return SYSCALL(fcntl, ARG_FD(0), F_OFD_SETLK, &whole);
+}

@@ -13,6 +13,10 @@
 #include <linux/openat2.h>
 #include <linux/stat.h>
 
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
 enum { PATH_MAX_ = 4096 };
 
 static long open_at(int dirfd, const char *path, unsigned long flags, unsigned long mode,
@@ -161,6 +165,25 @@ long kernel_chown(struct call *call) {
   return at_last(call, ARG_STR(1), r);
 }
 
+/* Before Linux 6.6 the mode of what an O_PATH fd refers to cannot be changed. */
+static long change_mode(int dirfd, const char *path, long mode) {
+  long fd = open_at(dirfd, below(dirfd, path), O_PATH | O_NOFOLLOW, 0, resolution(dirfd));
+  if (fd < 0) return fd;
+  long r = SYSCALL(fchmodat2, fd, "", mode, AT_EMPTY_PATH);
+  SYSCALL(close, fd);
+  if (r != -ENOSYS) return r;
+  fd = open_at(dirfd, below(dirfd, path), O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, resolution(dirfd));
+  if (fd < 0) return fd;
+  r = SYSCALL(fchmod, fd, mode);
+  SYSCALL(close, fd);
+  return r;
+}
+
+/** Gives what is at a path these permissions. @see fchmodat(2) */
+long kernel_chmod(struct call *call) {
+  return at_last(call, ARG_STR(1), change_mode(ARG_FD(0), ARG_STR(1), ARG_INT(2)));
+}
+
 /** @see mkdirat(2) */
 long kernel_mkdir(struct call *call) {
   const char *last;
@@ -210,14 +233,25 @@ long kernel_mknod(struct call *call) {
   return r;
 }
 
-/** @see symlinkat(2) */
+/* A link that is there already, and leads to the same. */
+static long adopt_link(long parent, const char *last, const char *target) {
+  char there[PATH_MAX_];
+  long n = SYSCALL(readlinkat, parent, last, there, sizeof there);
+  if (n < 0 || (size_t)n != text_length(target)) return -EEXIST;
+  for (long i = 0; i < n; i++)
+    if (there[i] != target[i]) return -EEXIST;
+  return 0;
+}
+
+/** A link, or what is there already; something else that is there is an error. @see symlinkat(2) */
 long kernel_symlink(struct call *call) {
   const char *last;
   long parent = open_parent(call, ARG_FD(1), ARG_STR(2), ARG_INT(3), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
-  long r = at_last(call, ARG_STR(2), SYSCALL(symlinkat, ARG_STR(0), parent, last));
+  long r = SYSCALL(symlinkat, ARG_STR(0), parent, last);
+  if (r == -EEXIST) r = adopt_link(parent, last, ARG_STR(0));
   close_unless(parent, ARG_FD(1));
-  return r;
+  return at_last(call, ARG_STR(2), r);
 }
 
 /** A new file with this content; an existing one is an error (EEXIST). @see open(2) */

@@ -26,14 +26,16 @@ static long check_inside(void) {
   return r < 0 ? r : path[0] == '/' ? 0 : -ENOENT;
 }
 
-/** @see chdir(2) */
-long kernel_chdir(struct call *call) {
-  long fd = look_up(ARG_STR(0), O_DIRECTORY);
+static long change_directory(const char *path) {
+  long fd = look_up(path, O_DIRECTORY);
   if (fd < 0) return fd;
   long r = SYSCALL(fchdir, fd);
   SYSCALL(close, fd);
   return r < 0 ? r : check_inside();
 }
+
+/** @see chdir(2) */
+long kernel_chdir(struct call *call) { return change_directory(ARG_STR(0)); }
 
 /** @see fchdir(2) */
 long kernel_fchdir(struct call *call) { return SYSCALL(fchdir, ARG_FD(0)); }
@@ -89,6 +91,12 @@ long kernel_default_signals(struct call *call) {
     if (r < 0) return r;
   }
   return 0;
+}
+
+/** @see sigaction(2) */
+long kernel_ignore_signal(struct call *call) {
+  struct sigaction ignored = { .sa_handler = SIG_IGN };
+  return SYSCALL(rt_sigaction, ARG_INT(0), &ignored, 0, SIGNAL_SET_SIZE);
 }
 
 /** Blocks no signal. @see sigprocmask(2) */
@@ -153,13 +161,27 @@ static long execute(struct call *call, const char *file) {
   return r;
 }
 
+/* The first of the directories, each "PWD=…", that can be entered; it is what the environment begins with. */
+static long enter_first(char **directories, char **env) {
+  enum { NAME_LENGTH = sizeof "PWD=" - 1 };
+  long r = -ENOENT;
+  for (; r < 0 && *directories; directories++) {
+    r = change_directory(*directories + NAME_LENGTH);
+    if (r >= 0) env[0] = *directories;
+  }
+  return r;
+}
+
 /** Replaces the program. A name without "/" is searched for in the list of directories `path`. With
     `refuse_setid_files` the new program cannot make any (see there). `filters` are installed just before: each is
     its flags (as of seccomp) and its size as uint32_t, and the program. On ENOENT, detail 1 says that the file
-    exists and its interpreter is missing; with any errno, 1 + n that filter n was not accepted. @see execve(2) */
+    exists and its interpreter is missing; with any errno, 1 + n that filter n was not accepted. With `directories`,
+    each "PWD=…", the first that can be entered becomes the working directory, and the first variable. @see execve(2) */
 long kernel_execve(struct call *call) {
   const char *file = ARG_STR(0);
   const char *path = ARG_STR(3);
+  long entered = ARG_LIST(6) ? enter_first(ARG_LIST(6), ARG_LIST(2)) : 0;
+  if (entered < 0) return entered;
   for (size_t i = 0; file[i]; i++)
     if (file[i] == '/') return execute(call, file);
   char candidate[PATH_MAX_];

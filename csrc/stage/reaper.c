@@ -17,7 +17,8 @@
 
 enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
 enum { SIGNAL_SET_SIZE = 8, SIGNALFD_INFO_SIZE = 128, SFD_CLOEXEC_ = O_CLOEXEC };
-enum { REAPED_AT_ONCE = 64 };
+enum { MSG_DONTWAIT_ = 0x40 };
+enum { REAPED_AT_ONCE = 64, NOBODY = 0 };
 enum { WATCH_CONTROL, WATCH_MAKER, WATCH_CHILDREN, WATCHED };
 
 static uint64_t microseconds(const struct __kernel_old_timeval *t) {
@@ -82,6 +83,7 @@ static long end_all(const struct watch *watch) {
    and takes the others with it. */
 static _Noreturn void abandon(const struct watch *watch) {
   long r;
+  if (watch->payload == NOBODY) leave(125);
   kill_at_once(watch); /* before the first wait: among many we may not run again soon */
   SYSCALL(kill, -watch->payload, SIGKILL);
   SYSCALL(kill, watch->payload, SIGKILL);
@@ -92,30 +94,36 @@ static _Noreturn void abandon(const struct watch *watch) {
   leave(125);
 }
 
-/* Our group goes with us, and the maker wants to read what it says: it lets us go, or is gone itself. */
-static void linger(void) {
+/* Our group goes with us, and the maker wants to read what it says: it gives us leave, or is gone itself. */
+static void await_leave(void) {
   struct pollfd maker[] = { { .fd = CONTROL, .events = POLLIN },
                             { .fd = MAKER, .events = POLLIN } };
   while (SYSCALL(ppoll, maker, 2, 0, 0, SIGNAL_SET_SIZE) == -EINTR) continue;
 }
 
+/* The payload has ended, and with it the sandbox, unless that is to go on for those who are left. */
+static void end_payload(struct watch *watch, int status, const struct rusage *used) {
+  watch->payload = NOBODY;
+  if (!watch->lingers && end_all(watch) < 0) leave(125); /* nobody knows who is left */
+  report_recorded();
+  report_end(status, used);
+  if (watch->lingers) return;
+  if (stage.awaits_leave) await_leave();
+  leave(0);
+}
+
 /* Reaps some of those who have ended, and tells whether there may be more: who forks fast must not keep us from
-   hearing our maker. Does not return when the payload is among them. */
-static int reap_ended(const struct watch *watch) {
+   hearing our maker. Does not return when the payload is among them and the sandbox ends with it. */
+static int reap_ended(struct watch *watch) {
   for (int i = 0; i < REAPED_AT_ONCE; i++) {
     int status;
     struct rusage used;
     long pid = SYSCALL(wait4, -1, &status, WNOHANG | __WALL, &used);
     if (pid == 0) return 0;
+    if (pid < 0 && watch->payload == NOBODY) leave(0); /* the last one has ended */
     if (pid < 0) abandon(watch); /* the payload is our child until we say that it has ended */
     note_end(pid, status);
-    if (pid == watch->payload) {
-      if (end_all(watch) < 0) leave(125); /* nobody knows who is left */
-      report_recorded();
-      report_end(status, &used);
-      if (stage.lingers) linger();
-      leave(0);
-    }
+    if (pid == watch->payload) end_payload(watch, status, &used);
   }
   return 1;
 }
@@ -139,7 +147,7 @@ static int obey(const struct watch *watch) {
   struct sent_fds sent;
   long n = take_command(&command, &sent);
   if (n == -EAGAIN || n == -EINTR) return 1;
-  if (n == sizeof command) carry_out(watch, &command, &sent);
+  if (n == sizeof command && watch->payload != NOBODY) carry_out(watch, &command, &sent);
   for (size_t i = 0; i < sent.count; i++) SYSCALL(close, sent.fds[i]);
   return n > 0;
 }
@@ -149,7 +157,7 @@ long open_child_signals(void) {
   return SYSCALL(signalfd4, -1, &set, SIGNAL_SET_SIZE, SFD_CLOEXEC_);
 }
 
-void reap(const struct watch *watch, struct record *started) {
+void reap(struct watch *watch, struct record *started) {
   if (report(started) < 0 && !watch->detached) abandon(watch);
   struct pollfd watched[WATCHED] = {
     [WATCH_CONTROL] = { .fd = CONTROL, .events = POLLIN },

@@ -52,12 +52,19 @@ long stage_await(struct call *call) {
   return n < 0 ? n : command.kind == COMMAND_GO ? 0 : -EPROTO;
 }
 
-/** The reaper stays after the payload's end until its maker has read what the control group counted: a group that
+/** The reaper awaits leave to end, until its maker has read what the control group counted: a group that
     systemd has made goes with its last process. */
-long stage_linger(struct call *call) {
+long stage_await_leave(struct call *call) {
   (void)call;
-  stage.lingers = 1;
+  stage.awaits_leave = 1;
   return 0;
+}
+
+/* Tells the maker that all is set up, and waits until it lets the payload begin. */
+long stage_announce(struct call *call) {
+  struct record record = { .kind = RECORD_READY, .held = stage.held };
+  long r = report(&record);
+  return r < 0 ? r : stage_await(call);
 }
 
 static uint64_t capability_set(long (*has)(long capability)) {
@@ -134,15 +141,36 @@ long stage_hold(struct call *call) {
   return 0;
 }
 
-/* Lets go of what the stage needs no more once the payload has started: the plan, every fd but its control socket and the
-   sight of its maker and its children, and capabilities but those that it can pass on to another payload. */
+/* Keeps an fd open as long as there is a sandbox: its end can be seen by that. */
+long stage_keep(struct call *call) {
+  if (stage.kept_count == MAX_KEPT) return -EMFILE;
+  stage.kept[stage.kept_count++] = ARG_FD(0);
+  return 0;
+}
+
+/* Closes every fd but these, in whatever order they are; -1 is none. */
+static long close_all_but(const int *kept, int count) {
+  long first = 0, r = 0;
+  while (r >= 0) {
+    long next = -1;
+    for (int i = 0; i < count; i++)
+      if (kept[i] >= first && (next < 0 || kept[i] < next)) next = kept[i];
+    if (next < 0) return SYSCALL(close_range, first, ~0U, 0);
+    if (next > first) r = SYSCALL(close_range, first, next - 1, 0);
+    first = next + 1;
+  }
+  return r;
+}
+
+/* Lets go of what the stage needs no more once the payload has started: the plan, and every fd but its
+   control socket, the sight of its maker and its children, and what it is to keep; and capabilities but those that it
+   can pass on to another payload. */
 static long let_go(struct watch *watch, long capabilities) {
+  enum { OWN = 3 };
+  int kept[OWN + MAX_KEPT] = { CONTROL, FIRST_FD + REGISTER_MAKER, watch->children };
   struct call none = { 0 }, held = { .arguments = { { 0 }, { capabilities }, { capabilities } } };
-  long r = 0;
-  if (watch->children >= 0)
-    r = watch->children = (int)SYSCALL(dup3, watch->children, PLAN, O_CLOEXEC);
-  if (r >= 0) r = SYSCALL(close_range, 0, FIRST_FD - 1, 0);
-  if (r >= 0) r = SYSCALL(close_range, PLAN + (watch->children >= 0), ~0U, 0);
+  for (int i = 0; i < stage.kept_count; i++) kept[OWN + i] = stage.kept[i];
+  long r = close_all_but(kept, OWN + stage.kept_count);
   if (r >= 0) r = SYSCALL(munmap, stage.plan, stage.plan_size);
   if (r >= 0) r = kernel_capset(&held);
   if (r >= 0) r = kernel_no_new_privs(&none);
@@ -179,7 +207,8 @@ long stage_fork(struct call *call) {
   if (stage.failed) leave(125);
   struct watch watch = {
     .payload = payload,
-    .detached = (int)ARG_INT(1),
+    .detached = ARG_INT(1) != 0,
+    .lingers = ARG_INT(1) == LINGERING,
     .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
     .confined = ARG_INT(3) && cannot_signal_maker(),
   };

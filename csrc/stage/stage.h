@@ -4,15 +4,19 @@
 
 #include "execute.h"
 
+enum { MAX_KEPT = 64 };
+
 struct stage {
   struct plan_header *plan;
   size_t plan_size;
   struct machine machine;
   struct held held;
-  long pid;    /* of the one that has split */
-  int lingers; /* its end waits for the maker's leave */
-  int failed;  /* set in the payload's process, which shares this memory until it executes */
+  long pid;         /* of the one that has split */
+  int awaits_leave; /* it ends when its maker has read what its group counted */
+  int failed;       /* set in the payload's process, which shares this memory until it executes */
   struct recorder *recorder; /* NULL without one */
+  int kept[MAX_KEPT];        /* fds that stay open as long as the sandbox */
+  int kept_count;
 };
 
 extern struct stage stage;
@@ -41,6 +45,7 @@ void note_end(long pid, int status);
 struct watch {
   long payload;
   int detached; /* goes on without the maker */
+  int lingers;  /* and without the payload, until nobody is left */
   int children; /* an fd of /proc/thread-self/children where there is no PID namespace, else -1 */
   int confined; /* whether Landlock lets our signals reach nobody but the sandbox */
   int signals;  /* a signalfd of SIGCHLD */
@@ -50,7 +55,7 @@ struct watch {
 long open_child_signals(void);
 
 /* Tells of the start, waits for the payload, reaps orphans, obeys the maker, and ends the sandbox. */
-_Noreturn void reap(const struct watch *watch, struct record *started);
+_Noreturn void reap(struct watch *watch, struct record *started);
 
 _Noreturn void leave(int status);
 

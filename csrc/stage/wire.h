@@ -16,6 +16,9 @@ enum { PLAN_MAGIC = 0x706c736e, PLAN_VERSION = 1 };
 /* The stage gets register i as fd FIRST_FD + i and nothing else open. */
 enum { FIRST_FD = 64, REGISTER_ABSENT = -1 };
 
+/* Of fork's argument `detached`: 1, the stage goes on without its maker; this, also without the payload. */
+enum { LINGERING = 2 };
+
 /* Open files that it may have besides. */
 enum { SPARE_FDS = 64 };
 
@@ -65,6 +68,7 @@ enum record_kind {
   RECORD_RECORDED,
   RECORD_ENDED,
   RECORD_TERMINAL,
+  RECORD_READY,
   RECORD_JOINED
 };
 
@@ -99,21 +103,21 @@ struct recorded {
 };
 
 /* One message on the control socket, in the order: JOINED, with the stage's pidfd, of one that another stage has made (or
-   FAILED); TERMINAL, with an fd, where one is made; then FAILED, or STARTED, RECORDED (none, or as many as it takes) and
-   ENDED. */
+   FAILED); TERMINAL, with an fd, where one is made; READY, where the maker wants to know; then FAILED, or STARTED, RECORDED
+   (none, or as many as it takes) and ENDED. */
 struct record {
   uint32_t kind;
   int32_t status;     /* FAILED: errno. RECORDED: whether there may be more. ENDED: wait status. */
   uint32_t operation; /* FAILED: its index in the plan */
   uint32_t detail;    /* FAILED: see struct call */
   union {
-    struct held held;         /* STARTED */
+    struct held held;         /* STARTED; READY: its namespaces */
     struct recorded recorded; /* RECORDED */
     struct usage usage;       /* ENDED */
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, and once we have the terminal; then signals for the payload, or
+/* A message to the stage: GO once its ids are mapped, once we have the terminal, and as an answer to READY; then signals for the payload, or
    for its process group; END of the payload and the stage; EXEC, with the fds of another stage, which its plan counts from
    FIRST_FD on: it is made as a child of this one, inside of everything that the payload is in. */
 enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP, COMMAND_END, COMMAND_EXEC };

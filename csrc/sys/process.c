@@ -30,10 +30,11 @@ struct stage_handle {
   int control;
   int plan; /* of a timed one, else -1 */
   size_t times;
-  int detached; /* goes on without its maker */
-  int own_pids; /* its end is the end of everything in it */
-  int joining;  /* its next message is its pidfd: it is made by another stage */
-  int terminal; /* the one behind that is the payload's terminal */
+  int detached;  /* goes on without its maker */
+  int own_pids;  /* its end is the end of everything in it */
+  int joining;   /* its next message is its pidfd: it is made by another stage */
+  int terminal;  /* the one behind that is the payload's terminal */
+  int announces; /* a message tells when all is set up */
   int started;
   int reaped;
 };
@@ -111,11 +112,12 @@ static void push_recorded(lua_State *L, const struct record *record) {
 static int push_record(lua_State *L, const struct record *record) {
   static const char *const names[] = {
     [RECORD_FAILED] = "failed", [RECORD_STARTED] = "started", [RECORD_RECORDED] = "recorded",
-    [RECORD_ENDED] = "ended",   [RECORD_JOINED] = "joined",
+    [RECORD_ENDED] = "ended",   [RECORD_JOINED] = "joined",   [RECORD_READY] = "ready",
   };
   lua_pushstring(L, names[record->kind]);
   switch (record->kind) {
   case RECORD_JOINED: return 1;
+  case RECORD_READY:
   case RECORD_STARTED: push_held(L, &record->held); return 2;
   case RECORD_RECORDED: push_recorded(L, record); return 2;
   case RECORD_ENDED:
@@ -138,7 +140,8 @@ static int in_turn(const struct stage_handle *stage, const struct record *record
   if (stage->joining) return record->kind == RECORD_JOINED || record->kind == RECORD_FAILED;
   switch (record->kind) {
   case RECORD_TERMINAL: return stage->terminal;
-  case RECORD_STARTED: return !stage->started && !stage->terminal;
+  case RECORD_READY: return stage->announces && !stage->terminal;
+  case RECORD_STARTED: return !stage->started && !stage->terminal && !stage->announces;
   case RECORD_FAILED: return !stage->started;
   case RECORD_RECORDED:
   case RECORD_ENDED: return stage->started;
@@ -200,7 +203,7 @@ static int *place_of_fd(lua_State *L, const struct stage_handle *stage, int *own
 }
 
 /*** The next message: "joined" when another stage has made this one; "terminal" with the master of the payload's, or nil when there was no number for that fd;
- * "failed" with { operation, errno, detail }; "started" with what the payload holds; "recorded" with { counts,
+ * "ready" with the namespaces that it is in; "failed" with { operation, errno, detail }; "started" with what the payload holds; "recorded" with { counts,
  * incomplete }, of what its filter would have stopped; "ended" with its usage and code or signal; "closed" when there is nothing more to come; "none" when nothing has come yet.
  * @function stage:receive @tparam[opt=false] boolean block wait for it */
 static int stage_receive(lua_State *L) {
@@ -221,6 +224,7 @@ static int stage_receive(lua_State *L) {
   }
   if (record.kind == RECORD_JOINED) return push_joined(L, stage, &record, own);
   if (record.kind == RECORD_TERMINAL) return push_terminal(L, stage, fd);
+  if (record.kind == RECORD_READY) stage->announces = 0;
   if (record.kind == RECORD_STARTED) stage->started = 1;
   return push_record(L, &record);
 }
@@ -235,7 +239,7 @@ static int send_command(lua_State *L, const struct stage_handle *stage, struct c
   return 1;
 }
 
-/*** Lets a stage go on that waits after its message "terminal". @function stage:go */
+/*** Lets a stage go on that waits after its message "terminal" or "ready". @function stage:go */
 static int stage_go(lua_State *L) {
   return send_command(L, check_stage(L), (struct command){ .kind = COMMAND_GO });
 }
@@ -446,6 +450,7 @@ static struct stage_handle *push_stage(lua_State *L, int at) {
   stage->detached = boolean_option(L, at, "detached");
   stage->own_pids = boolean_option(L, at, "own_pids");
   stage->terminal = boolean_option(L, at, "terminal");
+  stage->announces = boolean_option(L, at, "announces");
   return stage;
 }
 
@@ -464,7 +469,7 @@ static int push_spawn_failure(lua_State *L, const struct spawn *request, int err
  *   (flags), userns (fd of a user namespace that is joined first), cgroup (fd of the directory of a control group that it
  *   is made in), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
  *   plan must await them), times (how many the stage is to note: one more than there
- *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), name (that
+ *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), announces (it has announce), name (that
  *   others see of it)
  * @treturn[1] stage
  * @treturn[2] nil
@@ -534,10 +539,12 @@ static int bad_in_parent(struct call *call) {
   return -ENOSYS;
 }
 long stage_await(struct call *call) { return bad_in_parent(call); }
+long stage_announce(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
-long stage_linger(struct call *call) { return bad_in_parent(call); }
+long stage_await_leave(struct call *call) { return bad_in_parent(call); }
 long stage_end_with_parent(struct call *call) { return bad_in_parent(call); }
 long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
+long stage_keep(struct call *call) { return bad_in_parent(call); }
 long stage_hold(struct call *call) { return bad_in_parent(call); }
 long stage_record(struct call *call) { return bad_in_parent(call); }
 long stage_hand_over(struct call *call) { return bad_in_parent(call); }

@@ -1,4 +1,5 @@
 /* Signals as something to read, for a program that is its process's own master: no handler is installed. */
+#include "../kernel/syscall.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -37,12 +38,20 @@ static int signals_read_signal(lua_State *L) {
   return 1;
 }
 
+/* A disposition as the kernel has it: libc hides the signals that it uses itself. */
+struct disposition {
+  void *handler;
+  unsigned long flags;
+  void *restorer;
+  uint64_t mask;
+};
+
 /*** Whether this process ignores a signal, as behind nohup(1). @function is_ignored
  * @tparam integer signal @treturn boolean @see sigaction(2) */
 static int signals_is_ignored(lua_State *L) {
-  struct sigaction action;
-  int known = sigaction((int)luaL_checkinteger(L, 1), NULL, &action) == 0;
-  lua_pushboolean(L, known && action.sa_handler == SIG_IGN);
+  struct disposition action = { 0 };
+  long r = SYSCALL(rt_sigaction, luaL_checkinteger(L, 1), 0, &action, sizeof action.mask);
+  lua_pushboolean(L, r == 0 && action.handler == (void *)SIG_IGN);
   return 1;
 }
 

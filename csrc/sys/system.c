@@ -134,6 +134,33 @@ static int list_directory(lua_State *L) {
   return 1;
 }
 
+/*** The environment, as strings "NAME=value". @function environment @treturn table @see environ(7) */
+static int environment(lua_State *L) {
+  lua_newtable(L);
+  for (lua_Integer i = 0; environ && environ[i]; i++) {
+    lua_pushstring(L, environ[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/*** The open fds from 3 on that an execve(2) would leave open, in order. @function inheritable_fds @treturn[1] table
+ * @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+static int inheritable_fds(lua_State *L) {
+  lua_newtable(L);
+  DIR *directory = opendir("/proc/self/fd");
+  if (!directory) return push_failure(L, "/proc/self/fd", errno);
+  lua_Integer n = 0;
+  for (struct dirent *entry; (entry = readdir(directory));) {
+    int fd = atoi(entry->d_name); /* 0 for "." and ".." */
+    if (fd < 3 || fcntl(fd, F_GETFD) != 0) continue;
+    lua_pushinteger(L, fd);
+    lua_rawseti(L, -2, ++n);
+  }
+  closedir(directory);
+  return 1;
+}
+
 /*** @function readlink @tparam string path @treturn string */
 static int system_readlink(lua_State *L) {
   char target[PATH_MAX];
@@ -238,6 +265,7 @@ static const luaL_Reg functions[] = {
   { "identity", identity },          { "user_name", user_name },
   { "stat", system_stat },           { "lstat", system_lstat },
   { "fstat", system_fstat },         { "list_directory", list_directory },
+  { "environment", environment },    { "inheritable_fds", inheritable_fds },
   { "readlink", system_readlink },   { "getcwd", system_getcwd },
   { "clock", system_clock },         { "now", system_now },
   { "getpid", system_getpid },       { "release", system_release },

@@ -16,6 +16,7 @@ local sys = require "nslua.sys"
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
 local CAP_SYS_ADMIN <const> = 1 << 21
+local LIFETIMES <const> = { maker = 0, detached = 1, last = 2 } -- as the primitive fork takes them
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
   "noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps_locked",
@@ -58,7 +59,7 @@ local function record_groups(plan, groups)
   plan:owner "control group"
   if groups.late then
     plan.setup:await()
-    plan.setup:linger()
+    plan.setup:await_leave()
   end
   for i in ipairs(groups.places) do
     groups.registers[i] = plan.first:register()
@@ -69,8 +70,10 @@ end
 
 local function record_names(plan, recipe, new)
   if new.uts then
-    plan:owner("hostname " .. plan.hostname)
-    plan.setup:sethostname(plan.hostname)
+    if plan.hostname then
+      plan:owner("hostname " .. plan.hostname)
+      plan.setup:sethostname(plan.hostname)
+    end
     if recipe.domainname then
       plan:owner("domainname " .. recipe.domainname)
       plan.setup:setdomainname(recipe.domainname)
@@ -99,7 +102,7 @@ local function record_nesting(plan, recipe)
   if plan.nesting or not plan.new.user then return end
   plan:owner "no nested user namespaces"
   plan:need "sys_resource"
-  if recipe.seccomp ~= false then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
+  if seccomp.has_profile(recipe) then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
   local limit = plan.setup:open(nil, "/proc/sys/user/max_user_namespaces", "write")
   plan.setup:write(limit, "0")
   plan.setup:close(limit)
@@ -109,7 +112,7 @@ end
 --- in a container that refuses keyctl itself, and when a user has more sandboxes at once than keys allowed (keyrings(7)).
 local function record_keyring(plan, recipe)
   plan:owner "session keyring"
-  if recipe.seccomp == false then plan.setup:tolerate "ENOSYS" else plan.setup:optional("ENOSYS", "EPERM", "EDQUOT") end
+  if seccomp.has_profile(recipe) then plan.setup:optional("ENOSYS", "EPERM", "EDQUOT") else plan.setup:tolerate "ENOSYS" end
   plan.setup:session_keyring()
 end
 
@@ -128,8 +131,8 @@ local function record_setup(plan, recipe, joined, groups, target)
   scheduling.record_setup(plan, recipe.scheduling)
   record_nesting(plan, recipe)
   plan:owner "session"
-  plan.setup:setsid()
-  record_keyring(plan, recipe)
+  if not plan.inherit.session then plan.setup:setsid() end
+  if not plan.inherit.keyring then record_keyring(plan, recipe) end
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
@@ -153,7 +156,7 @@ local function record_root(plan, list)
       plan:owner(item)
       plan.root = item.verb.mount(item, plan)
       plan.own_root = item.verb.own and item.verb.own(item) or false
-      plan.sealed_root = item.verb.sealed or false
+      plan.sealed_root = item.verb.sealed and item.verb.sealed(item) or false
       item.depth = 0
       plan.entries[#plan.entries + 1] = item
       return item
@@ -191,21 +194,31 @@ local function record_steps(plan, recipe)
   end
 end
 
---- What the payload may hold, and the reaper for one that comes later. A user namespace's root would get capabilities at
---- execve in spite of the empty sets; the bits forbid it for good.
-local function record_bounds(plan, capabilities)
+--- The sets of the payload, and the bits: a user namespace's root would get capabilities at execve in spite of the empty
+--- sets; the bits forbid it for good. Where uid 0 keeps its meaning, execve gives it what is permitted.
+local function held_of(plan, capabilities)
+  local usual = plan.inherit.securebits
+  local ambient = usual and plan.identity.uid == 0 and 0 or capabilities
+  return {
+    effective = capabilities, permitted = capabilities, bounding = capabilities, inheritable = ambient, ambient = ambient,
+    securebits = plan.identity.holds and not usual and LOCKED_SECUREBITS or 0,
+  }
+end
+
+--- What the payload may hold, and the reaper for one that comes later.
+local function record_bounds(plan, held)
   if not plan.identity.holds then return end
-  plan.drop:bounding(capabilities)
-  plan.drop:ambient(capabilities)
-  plan.drop:securebits(LOCKED_SECUREBITS)
+  plan.drop:bounding(held.bounding)
+  plan.drop:ambient(held.ambient)
+  if held.securebits ~= 0 then plan.drop:securebits(held.securebits) end
 end
 
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 -- @param confined whether the ruleset keeps signals within the sandbox
-local function record_drop(plan, recipe, capabilities, ruleset, confined)
+local function record_drop(plan, recipe, held, ruleset, confined)
   local drop = plan.drop
   plan:owner "privileges"
-  record_bounds(plan, capabilities)
+  record_bounds(plan, held)
   if recipe.no_new_privs ~= false then drop:no_new_privs() end
   if ruleset then
     plan:owner "landlock"
@@ -214,7 +227,7 @@ local function record_drop(plan, recipe, capabilities, ruleset, confined)
   if plan.payload_is_init then return end
   plan:owner "reaper"
   if plan.children then drop:child_subreaper(1) end
-  drop:fork({}, plan.detached, plan.children, confined and 1 or 0, plan.identity.holds and capabilities or 0)
+  drop:fork({}, plan.detached, plan.children, confined and 1 or 0, plan.identity.holds and held.permitted or 0)
   if plan.children then drop:parent_death_signal(signals.KILL) end
 end
 
@@ -228,11 +241,21 @@ end
 
 -- -- the whole --
 
+local function whole_environment()
+  local env = {}
+  for _, variable in ipairs(sys.environment()) do
+    local name, value = variable:match "^([^=]+)=(.*)$"
+    if name then env[name] = value end
+  end
+  return env
+end
+
 local function default_environment(plan, recipe)
-  local env = {
+  local inherit = recipe.env and recipe.env.inherit or {}
+  local env = inherit == "all" and whole_environment() or {
     PATH = DEFAULT_PATH, HOME = plan.home or "/", LANG = "C.UTF-8", TERM = os.getenv "TERM" or "dumb",
   }
-  for _, name in ipairs(recipe.env and recipe.env.inherit or {}) do env[name] = os.getenv(name) end
+  for _, name in ipairs(inherit ~= "all" and inherit or {}) do env[name] = os.getenv(name) end
   for name, value in pairs(recipe.env or {}) do
     if name ~= "inherit" then env[name] = value or nil end
   end
@@ -242,18 +265,19 @@ end
 --- Registers that every run fills, and the fd of the children file where there is no PID namespace.
 local function reserve_registers(plan)
   plan.streams = { plan.first:register(), plan.first:register(), plan.first:register() }
-  if not plan.new.pid then
+  if not plan.new.pid and plan.detached ~= LIFETIMES.last then
     plan:owner "reaper"
     plan.children = plan.setup:open(nil, "/proc/thread-self/children", "read")
   end
 end
 
 local function new_plan(recipe, new, identity, tty, groups)
+  local inherit = recipe.inherit or {}
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
-    nesting = recipe.nesting or seccomp.only_logs(recipe), hostname = new.uts and (recipe.hostname or "sandbox") or nil,
-    explicit = {}, entries = {},
-    detached = recipe.lifetime == "detached" and 1 or 0, payload_is_init = new.pid and recipe.init == false,
+    nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
+    hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
+    detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
     tty = tty,
   }
   plan.unshared = {}
@@ -281,7 +305,8 @@ end
 local function compile(recipe, new, joined, at, tty, target)
   local supported, too_old = check_kernel()
   if not supported then return nil, too_old end
-  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil, target)
+  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil, target,
+    recipe.inherit and recipe.inherit.groups)
   if not ok then return nil, identity end
   if not identity then return nil, Error.misuse { { at = at, message = problem } } end
 
@@ -309,7 +334,8 @@ local function compile(recipe, new, joined, at, tty, target)
     if not policy then return nil, err end
     ruleset, guard = landlock.record(plan, policy)
   end
-  record_drop(plan, recipe, capabilities, ruleset, guard)
+  local held = held_of(plan, capabilities)
+  record_drop(plan, recipe, held, ruleset, guard)
 
   local apart = identity.new and identity.privileged
   local operations, sources = plan:bytes(apart)
@@ -320,7 +346,7 @@ local function compile(recipe, new, joined, at, tty, target)
     drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(),
     passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
-    securebits = identity.holds and LOCKED_SECUREBITS or 0,
+    held = held,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
     identity = identity, entries = plan.entries, groups = groups or nil,
     landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,

@@ -60,7 +60,7 @@ local function complain_about_files(recipe, new, problems, at)
   for _, item in ipairs(recipe.fs or {}) do
     if entry.is(item) then
       local target = item.verb.target or item.target
-      local repeats = item.verb.repeats
+      local repeats = item.verb.repeats or item.options.over
       if target and seen[target] and not repeats then
         complain(problems, item.at, "fs.%s: the target %s is already taken by %s", item.verb.name, target,
           tostring(seen[target]))
@@ -69,7 +69,7 @@ local function complain_about_files(recipe, new, problems, at)
       if target == "/" and not (item.verb.mount or item.verb.at_root) then
         complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
       end
-      if item.verb.needs and not new[item.verb.needs] then
+      if item.verb.needs and not new[item.verb.needs] and not item.options.shared then
         complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
       end
     end
@@ -80,7 +80,7 @@ end
 --- to refuse.
 local function complain_about_rules(recipe, new, problems, at)
   if type(recipe.landlock) ~= "table" then return end
-  if recipe.seccomp == false and (recipe.landlock.bind or recipe.landlock.connect) then
+  if not seccomp.has_profile(recipe) and (recipe.landlock.bind or recipe.landlock.connect) then
     complain(problems, at, "landlock: bind and connect need seccomp: without it TCP Fast Open and MPTCP go around them")
   end
   if not new.mount then return end

@@ -9,6 +9,8 @@ local sys = require "nslua.sys"
 
 local M = {}
 
+local LIFETIMES <const> = { maker = "its maker", detached = "itself (detached)", last = "its last process (detached)" }
+
 local function warnings_of(ready)
   local texts = {}
   for i, warning in ipairs(lint.of(ready)) do texts[i] = tostring(warning) end
@@ -34,7 +36,8 @@ local function facts_of(title, ready)
     capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
     nesting = recipe.nesting or false,
     seccomp = seccomp.words(ready.filters), landlock = landlock.words(ready.landlock),
-    env = ready.env, cwd = ready.cwd, umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
+    env = ready.env, cwd = type(ready.cwd) == "table" and table.concat(ready.cwd, ", ") or ready.cwd,
+    umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
     own_pids = ready.new.pid or false, init = recipe.init ~= false, session = recipe.session ~= false,
     lifetime = recipe.lifetime or "maker",
@@ -155,7 +158,7 @@ local function branches(facts)
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("%s; own session: %s; ends with %s"):format(not facts.own_pids and "no PIDs of its own"
     or facts.init and "PID 1 is the reaper" or "PID 1 is the payload", yes_no(facts.session),
-    facts.lifetime == "maker" and "its maker" or "itself (detached)"))
+    LIFETIMES[facts.lifetime]))
   if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
   if #facts.warnings > 0 then branch("warnings", "", facts.warnings) end
   return list

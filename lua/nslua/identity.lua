@@ -142,10 +142,13 @@ end
 -- @param new whether there is a new user namespace
 -- @param joined whether another one is joined
 -- @tparam ?nslua.enter target of a sandbox that is joined as a whole
-function Identity.of(user, new, joined, target)
+-- @param keeps_groups whether the caller's supplementary groups stay
+function Identity.of(user, new, joined, target, keeps_groups)
   joined = joined or target ~= nil
   local caller = sys.identity()
-  local self = setmetatable({ caller = caller, new = new, joined = joined, ranges = {}, entered = target ~= nil }, Identity)
+  local self = setmetatable({
+    caller = caller, new = new, joined = joined, ranges = {}, entered = target ~= nil, keeps_groups = keeps_groups,
+  }, Identity)
   boxes_made = boxes_made + 1
   self.private = private_ids(caller)
   self.privileged = self.private ~= nil
@@ -191,7 +194,7 @@ function Identity:record(plan)
       setup:write(plan:proc_file(file[1]), file[2])
     end
     plan:owner "user"
-  elseif self:may_set_groups() or #self.groups > 0 then
+  elseif not self.keeps_groups and (self:may_set_groups() or #self.groups > 0) then
     setup:setgroups(self.groups)
   end
   if not (self.new or self.joined) then return end

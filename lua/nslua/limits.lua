@@ -64,10 +64,11 @@ local function capped(value, hard) return hard >= 0 and hard < value and hard or
 --- The limits that a payload gets: those of the recipe, and the defaults.
 -- @tparam ?table wanted the field
 -- @tparam ?table groups of nslua.group_limits: what it holds, and what stands in for a group
+-- @tparam ?boolean inherited the caller's own are left as they are
 -- @treturn table name -> { soft=, hard=, by = "setrlimit" } or { value=, by= }
-function M.of(wanted, groups)
+function M.of(wanted, groups, inherited)
   local limits = {}
-  for _, default in ipairs(DEFAULTS) do
+  for _, default in ipairs(inherited and {} or DEFAULTS) do
     local most = capped(default[2], select(2, sys.getrlimit(default[1])))
     limits[default[1]] = { soft = most, hard = most, by = "setrlimit" }
   end

@@ -4,14 +4,24 @@
 local check = require "nslua.check"
 local schema = require "nslua.schema"
 
--- The stage's own begin behind it (csrc/stage/wire.h).
-local LAST_PASSED <const> = 63
+local LAST_PASSED <const> = (1 << 20) - 1
+local CONTROL_FD <const> = 64 -- the stage's way to report (csrc/stage/wire.h)
 
 local MODES <const> = { ["null"] = true, relay = true, capture = true, spool = true, pipe = true, inherit = true }
 local INPUT_MODES <const> = { ["null"] = true, pipe = true, inherit = true }
 
 local function is_file(value) return type(value) == "userdata" and io.type(value) ~= "closed file" end
 local function is_function(value) return type(value) == "function" end
+
+local function callable(value)
+  if is_function(value) then return value end
+  return nil, "a function"
+end
+
+local function held(value)
+  if is_file(value) or math.type(value) == "integer" and value >= 0 then return value end
+  return nil, "a file or fd"
+end
 
 local function input(value)
   if is_file(value) or is_function(value) then return value end
@@ -41,6 +51,26 @@ local function passed(value)
   local is_fd = is_file(fd) or math.type(fd) == "integer" and fd >= 0
   if is_fd and type(directory) == "boolean" and next(item) == nil then return { fd = fd, directory = directory } end
   return nil, "a file or fd, or { directory, directory = true }"
+end
+
+--- A descriptor's number for the payload.
+local function number(value)
+  if value ~= CONTROL_FD and check.integer(3, LAST_PASSED)(value) then return value end
+  return nil, ("an integer from 3 to %d, but for %d"):format(LAST_PASSED, CONTROL_FD)
+end
+
+local numbered = check.map_of(number, passed)
+
+local MOST_PASSED <const> = 60 -- with numbers among the stage's own: then each needs one of the others for a moment
+
+--- The descriptors that a run passes.
+local function passed_list(value)
+  local good, problem = numbered(value)
+  if not good then return nil, problem end
+  local count, high = 0, false
+  for item in pairs(good) do count, high = count + 1, high or item > CONTROL_FD end
+  if high and count > MOST_PASSED then return nil, ("at most %d, where one is above %d"):format(MOST_PASSED, CONTROL_FD) end
+  return good
 end
 
 local size = check.record { rows = check.integer(1, 0xffff), columns = check.integer(1, 0xffff) }
@@ -77,8 +107,8 @@ local OPTIONS <const> = {
     doc = "How much of a captured or spooled stream is kept. The rest is read and dropped; `truncated` in the result says so.",
   },
   {
-    name = "fds", type = check.map_of(check.integer(3, LAST_PASSED), passed), default = "none",
-    values = "{ [3] = file, … }, up to " .. LAST_PASSED,
+    name = "fds", type = passed_list, default = "none",
+    values = ("{ [3] = file, … }, but for %d"):format(CONTROL_FD),
     doc = "More descriptors (Lua files, handles, integers) under these numbers; all others are closed. One of a directory, or of "
       .. "a bare path (O_PATH), is passed only as { directory, directory = true }: it gives what is beneath it, and without "
       .. "Landlock also what is above.",
@@ -88,7 +118,24 @@ local OPTIONS <const> = {
     values = "{ NAME = text or false, inherit = { names } }",
     doc = "Variables besides the recipe's, or in place of them.",
   },
-  { name = "cwd", type = check.target, default = "the recipe's", values = "absolute path", doc = "The working directory." },
+  {
+    name = "cwd", type = schema.by_name.cwd.type, default = "the recipe's", values = schema.by_name.cwd.values,
+    doc = "The working directory.",
+  },
+  {
+    name = "argv0", type = check.text, default = "the command", values = "text",
+    doc = "What the program finds as its own name, in place of the first word of the command.",
+  },
+  {
+    name = "hold", type = check.list_of(held), default = "none", values = "a list of files or fds",
+    doc = "Descriptors that are kept open until nothing of the sandbox is left, out of the payload's reach: what is at their "
+      .. "other end sees that. Not with `init = false`.",
+  },
+  {
+    name = "ready", type = callable, default = "none", values = "a function",
+    doc = "Called when all is set up, with a table of `payload` and `reaper`, their pids, and `namespaces`, the inodes of "
+      .. "those that are not the caller's; only when it has returned, the program is executed.",
+  },
   {
     name = "timeout", type = check.seconds, default = "`limits.time`", values = "seconds",
     doc = "The sandbox, or of `exec` the command, ends then, and `reason` in the result is \"timeout\".",

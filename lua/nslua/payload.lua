@@ -8,11 +8,14 @@ local sys = require "nslua.sys"
 
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
+local DEFAULT_PATH <const> = "/bin:/usr/bin" -- as of execvp(3)
+local LAST_SIGNAL <const> = 64
 -- Of csrc/stage/wire.h: the first fd of the stage, which is its socket to us, and how many more it may need.
 local CONTROL_FD <const>, SPARE_FDS <const> = 64, 64
 
---- "NAME=value" of the recipe's environment and the run's; and the PATH in it.
-local function environment(env, more)
+--- "NAME=value" of the recipe's environment and the run's; and the PATH in it. Where the stage chooses the working
+--- directory, a place for that comes first.
+local function environment(env, more, sets_directory)
   local list, path = {}, env.PATH
   if more then
     local merged = {}
@@ -23,9 +26,12 @@ local function environment(env, more)
     end
     env, path = merged, merged.PATH
   end
-  for name, value in pairs(env) do list[#list + 1] = name .. "=" .. value end
+  for name, value in pairs(env) do
+    if not (sets_directory and name == "PWD") then list[#list + 1] = name .. "=" .. value end
+  end
   table.sort(list)
-  return list, path
+  if sets_directory then table.insert(list, 1, "PWD=") end
+  return list, path or DEFAULT_PATH
 end
 
 --- What a run passes besides the streams, in the order of the numbers: { number=, register=, fd=, directory= }.
@@ -38,32 +44,51 @@ local function passed_of(section, fds)
   return passed
 end
 
---- The set-up's operations, with what Landlock is to allow of the descriptors that are passed before it restricts.
-local function operations_of(ready, section, passed)
-  if #passed == 0 or not ready.ruleset then return ready.operations end
-  local rules = section:section()
-  for _, one in ipairs(passed) do
-    landlock.record_passed(rules, ready.ruleset, ready.landlock.rights, one.register, one.directory)
+--- What a run adds to the set-up, before privileges drop: what Landlock is to allow of the descriptors that are passed,
+--- and what the reaper is to keep open.
+local function additions(ready, section, passed, held)
+  local added = section:section()
+  for _, one in ipairs(ready.ruleset and passed or {}) do
+    landlock.record_passed(added, ready.ruleset, ready.landlock.rights, one.register, one.directory)
   end
-  return ready.operations:sub(1, -#ready.drop - 1) .. rules:bytes() .. ready.drop
+  for _, one in ipairs(held) do added:keep(one.register) end
+  return added:bytes()
+end
+
+local function operations_of(ready, section, passed, held)
+  if #held == 0 and (#passed == 0 or not ready.ruleset) then return ready.operations end
+  return ready.operations:sub(1, -#ready.drop - 1) .. additions(ready, section, passed, held) .. ready.drop
+end
+
+--- What the reaper is to keep open: as passed_of.
+local function held_of(section, list)
+  local held = {}
+  for i, fd in ipairs(list or {}) do held[i] = { register = section:register(), fd = fd } end
+  return held
+end
+
+--- Closes everything from 3 to a number, but for what is passed.
+local function record_closing_below(section, passed, last)
+  local first = 3
+  for _, one in ipairs(passed) do
+    if one.number > last then break end
+    if one.number > first then section:close_range(first, one.number - 1) end
+    first = one.number + 1
+  end
+  if first <= last then section:close_range(first, last) end
 end
 
 --- Closes everything from 3 on, but for what is passed and the way to report.
 local function record_closing(section, passed)
-  local first = 3
-  local function keep(number)
-    if number > first then section:close_range(first, number - 1) end
-    first = number + 1
-  end
-  for _, one in ipairs(passed) do keep(one.number) end
-  keep(CONTROL_FD)
-  section:close_range(first, LAST_FD)
+  local kept = { { number = CONTROL_FD }, table.unpack(passed) }
+  table.sort(kept, function(a, b) return a.number < b.number end)
+  record_closing_below(section, kept, LAST_FD)
 end
 
 --- The limits of a payload, and how many files our own limits let be open.
 local function limits_of(ready)
   local wanted = ready.recipe.limits
-  local held = limits.of(wanted, ready.groups)
+  local held = limits.of(wanted, ready.groups, ready.plan.inherit.limits)
   if wanted and wanted.time then held.time = { seconds = wanted.time, by = "timer" } end
   return held, { sys.getrlimit "nofile" }
 end
@@ -100,7 +125,7 @@ local function record_session(section, owner, ready, terminal)
   owner "scheduling"
   scheduling.record(section, ready.scheduling)
   owner "payload"
-  if terminal or ready.recipe.session ~= false then section:setsid() end
+  if terminal or ready.recipe.session ~= false and not ready.plan.inherit.session then section:setsid() end
   if terminal then
     owner "terminal"
     terminal:record(section, ready.pty)
@@ -119,13 +144,27 @@ local function record_privileges(section, owner, ready)
     filters = nil
   end
   owner "payload"
-  if ready.identity.holds then section:capset(ready.keep, ready.keep, ready.keep) end
+  if ready.identity.holds then section:capset(ready.held.effective, ready.held.permitted, ready.held.inheritable) end
   section:hold()
   if filters and filters.mode then
     owner "recorder of seccomp"
     section:record()
   end
   return filters
+end
+
+--- What is passed gets its numbers. Those among the stage's own are taken last, from copies below: some may be where
+--- another one comes from.
+local function record_passed(section, passed)
+  local copies = {}
+  for _, one in ipairs(passed) do
+    if one.number < CONTROL_FD then section:dup(one.register, one.number) end
+  end
+  if passed[#passed] and passed[#passed].number > CONTROL_FD then record_closing_below(section, passed, CONTROL_FD - 1) end
+  for i, one in ipairs(passed) do
+    if one.number > CONTROL_FD then copies[i] = section:dup_above(one.register, 3) end
+  end
+  for i, copy in pairs(copies) do section:dup(copy, passed[i].number) end
 end
 
 --- Its descriptors: the streams, or its terminal in their place, and what the run passes.
@@ -135,31 +174,61 @@ local function record_descriptors(section, ready, options, passed, terminal)
     section:dup(terminal and (i < 3 or not own_stderr) and ready.pty or register, i - 1)
   end
   section:close_range(3, LAST_FD, "cloexec")
-  for _, one in ipairs(passed) do section:dup(one.register, one.number) end
+  record_passed(section, passed)
 end
+
+--- The directories to choose from, as the variable that the chosen one becomes.
+local function directories_of(cwd)
+  if type(cwd) ~= "table" then return nil end
+  local list = {}
+  for i, path in ipairs(cwd) do list[i] = "PWD=" .. path end
+  return list
+end
+
+--- What it has of a process's attributes, besides its limits.
+local function record_attributes(section, ready)
+  local inherit, mask = ready.plan.inherit, ready.recipe.umask
+  if not mask and inherit.umask then
+    mask = sys.umask(DEFAULT_UMASK)
+    sys.umask(mask)
+  end
+  section:umask(mask or DEFAULT_UMASK)
+  for signal = 1, inherit.signals and LAST_SIGNAL or 0 do
+    if sys.is_ignored(signal) then section:ignore_signal(signal) end
+  end
+end
+
+local function words_of(cwd) return type(cwd) == "table" and table.concat(cwd, ", ") or tostring(cwd) end
 
 --- The last operations, in the payload's process.
 -- @treturn table operations and bytes, that come before it and in it; owners of their notes; limits, passed, registers
 local function record(ready, options, argv, cwd, terminal)
   local section = sys.plan(ready.registers)
   local owner, owners = owners_of(ready, section)
-  local env, path = environment(ready.env, options.env)
+  local directories = directories_of(cwd)
+  local env, path = environment(ready.env, options.env, directories ~= nil)
   local passed = passed_of(section, options.fds)
   owner "fds"
-  local operations = operations_of(ready, section, passed)
+  local kept = held_of(section, options.hold)
+  local operations = operations_of(ready, section, passed, kept)
+  if options.ready then section:announce() end
   record_session(section, owner, ready, terminal)
   local filters = record_privileges(section, owner, ready)
-  owner("cwd " .. tostring(cwd))
-  if cwd then section:chdir(cwd) end
+  owner("cwd " .. words_of(cwd))
+  if cwd and not directories then section:chdir(cwd) end
   owner "payload"
   record_descriptors(section, ready, options, passed, terminal)
   local held, nofile = record_limits(section, ready, passed)
-  section:umask(ready.recipe.umask or DEFAULT_UMASK)
+  record_attributes(section, ready)
   section:unblock_signals()
   owner("command " .. argv[1])
-  section:execve(argv[1], argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters))
+  local program = argv[1]
+  if options.argv0 then argv = { options.argv0, table.unpack(argv, 2) } end
+  section:execve(program, argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters),
+    directories)
   return {
     operations = operations, bytes = section:bytes(), owners = owners, limits = held, nofile = nofile, passed = passed,
+    kept = kept, announce = options.ready,
     registers = section:registers(),
   }
 end
@@ -174,8 +243,10 @@ local M = {}
 -- @treturn table
 function M.of(ready, options, argv, terminal)
   local cwd = options.cwd or ready.cwd
-  if options.env or options.fds or terminal then return record(ready, options, argv, cwd, terminal) end
-  local words = table.concat(argv, "\0") .. "\0" .. tostring(cwd)
+  if options.env or options.fds or options.argv0 or options.ready or options.hold or terminal then
+    return record(ready, options, argv, cwd, terminal)
+  end
+  local words = table.concat(argv, "\0") .. "\0" .. words_of(cwd)
   if ready.last_words ~= words then
     ready.last_words, ready.last_payload = words, record(ready, options, argv, cwd)
   end

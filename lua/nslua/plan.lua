@@ -148,13 +148,14 @@ end
 --- made with (nil: not made, it is in a foreign tree), and whether it is in a file system of ours.
 -- @tparam string target
 -- @tparam[opt] table options of the entry: create, parents
-function Plan:resolve(target, options)
+-- @tparam[opt] boolean itself the last component is meant as it is, also where it is a link
+function Plan:resolve(target, options, itself)
   local links, mounted = self.links, self.mounted
   local path, own, followed = target, self.own_root, 0
   local slash = path:find("/", 2, true)
   while true do
     local at = slash and path:sub(1, slash - 1) or path
-    if links[at] then
+    if links[at] and (slash or not itself) then
       followed = followed + 1
       if followed > 40 then error("too many levels of symbolic links: " .. target, 0) end
       path, own = substitute(at, links[at], path:sub(#at + 1)), self.own_root

@@ -35,25 +35,10 @@ end
 
 function Process:__tostring() return ("process (%s)"):format(self.result and "ended" or "running") end
 
---- The stage's pid as we see it; of one that another stage has made, the kernel tells it by its pidfd.
-local function stage_pid(stage)
-  if stage:pid() then return stage:pid() end
-  for line in io.lines("/proc/self/fdinfo/" .. stage:pidfd()) do
-    local pid = line:match "^Pid:%s*(%d+)"
-    if pid then return math.tointeger(pid) end
-  end
-end
-
 --- The payload's pid as the host sees it; nil when it has ended.
 function Process:payload_pid()
   if self.result or self.closed then return nil end
-  local pid = stage_pid(self.stage)
-  if not pid then return nil end
-  local file = io.open(("/proc/%d/task/%d/children"):format(pid, pid))
-  if not file then return nil end
-  local child = file:read "n"
-  file:close()
-  return child
+  return start.payload_pid(self.stage)
 end
 
 --- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.
@@ -112,15 +97,20 @@ local function refused_of(recorded)
   return refused
 end
 
---- The end: everything in the sandbox is gone when this returns.
+--- Who goes on without its payload still needs its control group.
+local function leave_group(self)
+  if self.lingers then self.group:release() else self.group:remove() end
+end
+
+--- The end: everything in the sandbox is gone when this returns, unless it lingers.
 -- @treturn[1] true
 -- @treturn[2] nil
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and signals.KILL or nil
-  local group = self.group and self.group.lingers and self.group:usage()
+  local group = self.group and self.group.late and self.group:usage()
   if group then self.stage:go() end
-  local status = self.stage:reap()
+  local status = not self.lingers and self.stage:reap()
   local was_killed = not status or status & 0x7f ~= 0
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
     return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
@@ -144,7 +134,7 @@ local function finish(self, ended)
     },
   }, Result)
   self.stage:close() -- its fds; an event loop learns it by pollfd being nil
-  if self.group then self.group:remove() end
+  if self.group then leave_group(self) end
   if self.poller then self.poller:close() end
   return true
 end
@@ -276,7 +266,8 @@ local function launch(ready, options, argv, limit, start_with)
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
     deadline = deadline, grace = options.grace, terminal = terminal, ready = ready, payload = payload, group = group,
-    detached = ready.recipe.lifetime == "detached",
+    lingers = ready.recipe.lifetime == "last",
+    detached = ready.plan.detached ~= 0,
     steps = options.time_steps and options.time_steps.list,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)

@@ -76,7 +76,20 @@ local function variable_name(name)
   return nil, "a variable's name, without '='"
 end
 
-local inherit = check.list_of(variable_name)
+local inherit = check.any_of(check.one_of { "all" }, check.list_of(variable_name))
+
+local kept = check.list_of(check.one_of {
+  "groups", "hostname", "keyring", "limits", "securebits", "session", "signals", "umask",
+})
+
+--- A set of what is kept.
+local function inherited(value)
+  local names, problem = kept(value)
+  if not names then return nil, problem end
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
 
 local function env(value)
   local rest, passed = {}, nil
@@ -171,6 +184,22 @@ local function program(value)
   return nil, "a string of 1 to 4096 instructions of BPF, 8 bytes each"
 end
 
+local seccomp_table = check.record {
+  allow = check.list_of(call), deny = check.list_of(call), default = check.one_of { "enosys", "errno", "kill" },
+  mode = check.one_of { "log" }, programs = check.list_of(program), log = check.boolean, profile = check.one_of { false },
+}
+
+--- Without the profile there is nothing to change in it.
+local function filters(value)
+  local good, problem = seccomp_table(value)
+  if not good then return nil, problem end
+  local changes = good.allow or good.deny or good.default or good.mode
+  if good.profile == false and (changes or not good.programs or #good.programs == 0) then
+    return nil, "a table where profile = false goes with programs, and with log only"
+  end
+  return good
+end
+
 local function step(value)
   if type(value) ~= "function" then return nil, "a function" end
   return value
@@ -227,19 +256,17 @@ local fields = {
   },
   {
     name = "seccomp",
-    type = check.any_of(check.one_of { "default", false }, check.record {
-      allow = check.list_of(call), deny = check.list_of(call), default = check.one_of { "enosys", "errno", "kill" },
-      mode = check.one_of { "log" }, programs = check.list_of(program), log = check.boolean,
-    }),
-    values = "\"default\" | { allow =, deny =, default =, mode =, programs =, log = } | false", default = "\"default\"",
+    type = check.any_of(check.one_of { "default", false }, filters),
+    values = "\"default\" | { allow =, deny =, default =, mode =, programs =, log =, profile = false } | false",
+    default = "\"default\"",
     doc = "The system calls that the payload may make: those of the profile, which leaves out what an unprivileged program does "
       .. "not need. A table changes it: `allow` and `deny` are lists of names, of groups (`\"@mounts\"`) and of "
       .. "`{ name, argument = 0, values = { … } }`; `default` is what a call meets that nobody names. Capabilities in `caps` "
       .. "open the calls that need them. `mode = \"log\"`, for who writes a profile, refuses nothing, so it contains nothing "
       .. "either: the result has in `refused` what would have been refused (libraries do without clone3: it need not be "
       .. "allowed). `programs`: further filters, strings of compiled BPF as libseccomp's `seccomp_export_bpf` writes it, on top "
-      .. "of this one: the strictest holds, in every mode. `log = true`: refused calls also go to the kernel's audit log. "
-      .. "`false`: no filter.",
+      .. "of this one: the strictest holds, in every mode; with `profile = false` they are the only ones. `log = true`: "
+      .. "refused calls also go to the kernel's audit log. `false`: no filter.",
   },
   {
     name = "landlock", type = landlock.type,
@@ -262,14 +289,16 @@ local fields = {
       .. "there is short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
   },
   {
-    name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names",
+    name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names | \"all\"",
     default = "PATH, HOME, LANG, TERM",
     doc = "The environment. Only what is named here passes, besides the four defaults; `false` takes "
-      .. "one of those away; `inherit` passes the caller's value.",
+      .. "one of those away; `inherit` passes the caller's value. With `inherit = \"all\"` it is the caller's whole "
+      .. "environment, in place of the defaults.",
   },
   {
-    name = "cwd", type = check.target, values = "absolute path", default = "HOME of fs.os, else /",
-    doc = "The working directory inside.",
+    name = "cwd", type = check.any_of(check.target, check.list_of(check.target)), values = "absolute path | list of them",
+    default = "HOME of fs.os, else /",
+    doc = "The working directory inside. Of a list the first that can be entered, which is then also PWD in the environment.",
   },
   {
     name = "umask", type = check.mode, values = "permission bits", default = "tonumber(\"022\", 8)",
@@ -281,6 +310,15 @@ local fields = {
     doc = "Offsets of the clocks in a new time namespace.",
   },
   {
+    name = "inherit", type = inherited, values = "list of \"groups\" \"hostname\" \"keyring\" \"limits\" \"securebits\" "
+      .. "\"session\" \"signals\" \"umask\"", default = "none",
+    doc = "What the payload keeps of the caller's, which otherwise it has not, or its own: supplementary groups; in a new UTS "
+      .. "namespace the host name; the session keyring; limits of resources that `limits` does not name; what uid 0 means for "
+      .. "capabilities (they are not in the ambient set then, and go when it changes its uid); session, process group and "
+      .. "controlling terminal (which it may type into: no protection from TIOCSTI but the filter); which signals are "
+      .. "ignored; the umask. For programs that are to be run as by a shell.",
+  },
+  {
     name = "init", type = check.boolean, values = "boolean", default = "true",
     doc = "The reaper is PID 1. With `false` the payload is: it must reap, and gets no signal that it "
       .. "has no handler for.",
@@ -290,8 +328,10 @@ local fields = {
     doc = "The payload has a session of its own, apart from the reaper's.",
   },
   {
-    name = "lifetime", type = check.one_of { "maker", "detached" }, values = "\"maker\" | \"detached\"",
-    default = "\"maker\"", doc = "The sandbox ends with the process that made it, or goes on.",
+    name = "lifetime", type = check.one_of { "maker", "detached", "last" },
+    values = "\"maker\" | \"detached\" | \"last\"", default = "\"maker\"",
+    doc = "The sandbox ends with the process that made it; or goes on; with `last` also when its payload has ended, until its "
+      .. "last process has: what its processes leave running goes on.",
   },
   {
     name = "limits", type = check.record(limit_types()), merge = "map",

@@ -23,6 +23,14 @@ local function listening_flags()
   return NEW_LISTENER | (kernel.at_least(5, 19) and WAIT_KILLABLE_RECV or 0)
 end
 
+--- The recipe's own programs, behind what is there.
+local function add_programs(filters, wanted)
+  for i, program in ipairs(wanted.programs or {}) do
+    filters[#filters + 1], filters.programs = { program = program, flags = wanted.log and LOG or 0 }, i
+  end
+  return #filters > 0 and filters or nil
+end
+
 --- The payload's filters, in the order in which they are installed.
 -- @tparam table recipe
 -- @param own_pids whether the payload shares no PIDs with the stage
@@ -32,16 +40,20 @@ function M.filters(recipe, own_pids, capabilities)
   if recipe.seccomp == false then return nil end
   local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
   local changed = wanted.allow or wanted.deny or wanted.default
+  if wanted.profile == false then return add_programs({ profile = "none", instructions = 0 }, wanted) end
   local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting, not own_pids)
   local flags = wanted.log and LOG or 0
   local filters = {
     { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },
     profile = changed and "changed" or "default", instructions = #own // 8, mode = wanted.mode,
   }
-  for i, program in ipairs(wanted.programs or {}) do
-    filters[i + 1], filters.programs = { program = program, flags = flags }, i
-  end
-  return filters
+  return add_programs(filters, wanted)
+end
+
+--- Whether the payload is under the profile, as it is or changed.
+function M.has_profile(recipe)
+  local wanted = recipe.seccomp
+  return wanted ~= false and not (type(wanted) == "table" and wanted.profile == false)
 end
 
 --- Whether the filter only records: then nothing else is to refuse either what it would have refused.

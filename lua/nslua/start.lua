@@ -11,6 +11,27 @@ local sys = require "nslua.sys"
 
 local EPERM <const>, ESRCH <const>, EAGAIN <const>, ENOSYS <const> = 1, 3, 11, 38
 
+local M = {}
+
+--- The stage's pid as we see it; of one that another stage has made, the kernel tells it by its pidfd.
+function M.stage_pid(stage)
+  if stage:pid() then return stage:pid() end
+  for line in io.lines("/proc/self/fdinfo/" .. stage:pidfd()) do
+    local pid = line:match "^Pid:%s*(%d+)"
+    if pid then return math.tointeger(pid) end
+  end
+end
+
+--- The payload's pid: that of the stage's child; nil when there is none any more.
+function M.payload_pid(stage)
+  local pid = M.stage_pid(stage)
+  local file = pid and io.open(("/proc/%d/task/%d/children"):format(pid, pid))
+  if not file then return nil end
+  local child = file:read "n"
+  file:close()
+  return child
+end
+
 -- -- what only the caller can prepare --
 
 --- User namespaces for idmapped mounts, made once for a compiled recipe.
@@ -61,14 +82,14 @@ end
 
 --- The stage says what the payload holds; it must be what the recipe says.
 local function check_held(ready, held)
-  local identity, keep = ready.identity, ready.keep
+  local identity, wanted = ready.identity, ready.held
   local wrong = held.uid ~= identity.uid and "uid" or held.gid ~= identity.gid and "gid"
     or held.no_new_privs ~= (ready.recipe.no_new_privs ~= false) and "no_new_privs" or is_elsewhere(ready, held) and "namespaces"
   for _, set in ipairs { "effective", "permitted", "inheritable", "ambient", "bounding" } do
     local bounded = set ~= "bounding" or identity.holds
-    if bounded and held[set] ~= keep then wrong = wrong or set .. " capabilities" end
+    if bounded and held[set] ~= wanted[set] then wrong = wrong or set .. " capabilities" end
   end
-  if held.securebits & ready.securebits ~= ready.securebits then wrong = wrong or "securebits" end
+  if held.securebits & wanted.securebits ~= wanted.securebits then wrong = wrong or "securebits" end
   if not wrong then return true end
   return nil, Error.new { step = "verification", reason = "the payload does not hold the " .. wrong .. " that the recipe says" }
 end
@@ -114,8 +135,8 @@ local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
     namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
-    proc_files = ready.proc_files, detached = ready.recipe.lifetime == "detached", own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty, times = times, name = ready.title,
+    proc_files = ready.proc_files, detached = ready.plan.detached ~= 0, own_pids = ready.own_pids,
+    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, times = times, name = ready.title,
   }
 end
 
@@ -183,11 +204,23 @@ local function await_joined(stage, deadline)
   return nil, record
 end
 
---- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it.
+--- What is told of a sandbox that is set up.
+local function news_of(ready, stage, held)
+  return { payload = M.payload_pid(stage), reaper = M.stage_pid(stage), namespaces = namespaces_of(ready, held.namespaces) }
+end
+
+--- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it. And it
+--- waits until who wants to know that all is set up has been told.
 local function await_start(ready, stage, payload, deadline, terminal)
   local kind, record = first_message(stage, deadline)
   if kind == "terminal" then
     local ok, err = terminal:connect(record)
+    if not ok then return nil, err end
+    stage:go()
+    kind, record = first_message(stage, deadline)
+  end
+  if kind == "ready" then
+    local ok, err = pcall(payload.announce, news_of(ready, stage, record))
     if not ok then return nil, err end
     stage:go()
     kind, record = first_message(stage, deadline)
@@ -210,6 +243,7 @@ local function pass(payload, fds)
     if not ok then return nil, err end
     fds[one.register:number()] = one.fd
   end
+  for _, one in ipairs(payload.kept) do fds[one.register:number()] = one.fd end
   return true
 end
 
@@ -320,8 +354,6 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline,
   return stage, enforced_of(ready, payload, held, skipped_labels), group
 end
 
-local M = {}
-
 --- Starts a payload.
 -- @tparam table ready of nslua.compile
 -- @tparam table options of nslua.options
@@ -369,7 +401,7 @@ function M.further(ready, maker, options, argv, stdio, deadline, terminal)
   local stage, step, errno = maker:exec {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
     times = steps and steps:expect(payload.operations .. payload.bytes),
-    detached = ready.recipe.lifetime == "detached", terminal = terminal ~= nil and ready.own_pty,
+    detached = ready.plan.detached ~= 0, terminal = terminal ~= nil and ready.own_pty,
   }
   if not stage then return nil, exec_failure(step, errno) end
   local joined, held

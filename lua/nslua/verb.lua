@@ -37,8 +37,9 @@ function M.target_or(path)
   return { name = "target", type = check.target, default = function() return path end }
 end
 
---- What every verb takes that may have to make its mount point or the directories on the way.
-M.making = { create = check.boolean, parents = check.mode }
+--- What every verb takes that may have to make its mount point or the directories on the way; and `over`, with which it
+--- may come over what an earlier entry has put there.
+M.making = { create = check.boolean, parents = check.mode, over = check.boolean }
 
 --- Options of a verb: those of `making` and its own.
 function M.options(own)
@@ -60,6 +61,20 @@ function M.status(e)
   local fd = M.fd_of(e)
   if fd then return sys.fstat(fd) end
   return sys.stat(e.owner or e.source)
+end
+
+-- -- memory --
+
+local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
+
+--- How large a tmpfs may become: bytes, or half of the memory, as the kernel's own default is.
+M.size = check.any_of(check.size, check.one_of { "half" })
+
+--- The parameters of a tmpfs that limit it, by the options size and inodes.
+function M.limits(options)
+  local half = options.size == "half"
+  return not half and { "size", ("%d"):format(options.size or TMPFS_SIZE) },
+    (options.inodes or not half) and { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) }
 end
 
 -- -- mistakes that only show when a recipe is compiled --

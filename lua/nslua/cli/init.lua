@@ -2,7 +2,7 @@
 -- @script nslua
 local NSLUA_FAILED <const> = 125
 
-local COMMANDS <const> = { run = true, explain = true, check = true, ps = true, enter = true }
+local COMMANDS <const> = { run = true, explain = true, check = true, ps = true, enter = true, bwrap = true, bundle = true }
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
@@ -18,6 +18,9 @@ usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it retur
                                            run a command, or a shell, in one of those, by its pid;
                                            --caps LIST: with capabilities that its own have, or all;
                                            --recipe FILE: with the rest of that recipe, as env and seccomp
+       nslua bundle SCRIPT [NAME=MODULE…] -o PROGRAM
+                                           make one program of this one, a script, and modules that it requires
+       nslua bwrap ARGS…                   bubblewrap's command line
 options:
   -e CODE   execute CODE        -l MOD   require MOD      -i   a REPL, after the rest
   -E        ignore the environment       -v   the version
@@ -99,6 +102,15 @@ local function shift(arg, first)
   return table.unpack(shifted)
 end
 
+--- Runs a script; a sandbox that it returns runs its arguments. An integer is the exit status.
+local function run_chunk(chunk, arg, first)
+  local value = chunk(shift(arg, first))
+  if getmetatable(value) and require("nslua.sandbox").is(value) then
+    return require("nslua.cli.run").in_box(value, { table.unpack(arg, first + 1) })
+  end
+  return math.type(value) == "integer" and value & 0xff or 0
+end
+
 local function run_script(arg, first)
   prepare()
   local path = arg[first]
@@ -106,11 +118,13 @@ local function run_script(arg, first)
   if path == "-" then chunk, message = load(io.read "a", "=stdin")
   else chunk, message = require("nslua.load").chunk(path, _G) end
   if not chunk then fail(message) end
-  local value = chunk(shift(arg, first))
-  if getmetatable(value) and require("nslua.sandbox").is(value) then
-    return require("nslua.cli.run").in_box(value, { table.unpack(arg, first + 1) })
-  end
-  return math.type(value) == "integer" and value & 0xff or 0
+  return run_chunk(chunk, arg, first)
+end
+
+--- What a program made by nslua bundle does.
+local function run_bundle(arg, content)
+  prepare()
+  return run_chunk(require("nslua.bundle").open(content), arg, 0)
 end
 
 local function dispatch(arg)
@@ -140,8 +154,8 @@ local function dispatch(arg)
   return status
 end
 
-return function(arg)
-  local ok, status = xpcall(dispatch, handler, arg)
+return function(arg, bundle)
+  local ok, status = xpcall(bundle and run_bundle or dispatch, handler, arg, bundle)
   if ok then return status end
   print_error(status)
   return NSLUA_FAILED

@@ -51,7 +51,7 @@ rows.image = {
   options = {
     optional = check.boolean, recursive = check.boolean, exec = check.boolean, suid = check.boolean,
     dev = check.boolean, atime = tree.atime, from_fd = verb.fd, idmap = tree.idmap, propagation = tree.propagation,
-    upper = check.one_of { "tmp" }, size = check.size, inodes = check.count,
+    upper = check.one_of { "tmp" }, size = verb.size, inodes = check.count,
   },
   summary = function(e) return "image " .. e:source_words() end, target = "/", bind = true,
   flags = function(e) return e.options.upper and "overlay" or "ro" end,

@@ -6,13 +6,12 @@ local rows = verb.rows
 
 -- -- tmpfs --
 
-local TMPFS_SIZE <const>, TMPFS_INODES <const> = 256 << 20, 65536
 local TMPFS_MODE <const> = 1023 -- 1777, the kernel's own default
 
 local function record_tmpfs(plan, options)
+  local size, inodes = verb.limits(options)
   return plan:filesystem("tmpfs", {
-    { "size", ("%d"):format(options.size or TMPFS_SIZE) },
-    { "nr_inodes", ("%d"):format(options.inodes or TMPFS_INODES) },
+    size, inodes,
     options.mode ~= TMPFS_MODE and { "mode", ("%o"):format(options.mode or 493) },
     options.uid and { "uid", ("%d"):format(options.uid) }, options.gid and { "gid", ("%d"):format(options.gid) },
   }, { "nosuid", "nodev", options.exec == false and "noexec" or 0 })
@@ -21,10 +20,13 @@ end
 rows.tmpfs = {
   parameters = { verb.target },
   options = verb.options {
-    size = check.size, inodes = check.count, mode = check.mode, exec = check.boolean, uid = check.id, gid = check.id,
+    size = verb.size, inodes = check.count, mode = check.mode, exec = check.boolean,
+    uid = check.id, gid = check.id, writable = check.boolean,
   },
-  summary = function(e) return "tmpfs on " .. e.target end, own = function() return "bare" end, sealed = true, flags = "rw",
-  doc = "An empty file system in memory, of at most `size` (default 256M) and `inodes` (65536).",
+  summary = function(e) return "tmpfs on " .. e.target end, own = function() return "bare" end,
+  sealed = function(e) return not e.options.writable end, flags = "rw",
+  doc = "An empty file system in memory, of at most `size` (default 256M) and `inodes` (65536); `size = \"half\"`: of half the "
+    .. "memory, as the kernel's own default is. As the root it becomes read-only at the end, unless `writable`.",
   mount = function(e, plan)
     verb.check_owner(e, plan)
     return record_tmpfs(plan, e.options)
@@ -88,9 +90,9 @@ rows.sys = {
 }
 
 rows.mqueue = {
-  parameters = { verb.target_or "/dev/mqueue" }, options = verb.options(),
+  parameters = { verb.target_or "/dev/mqueue" }, options = verb.options { shared = check.boolean },
   summary = function(e) return "mqueue on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "ipc",
-  doc = "The POSIX message queues of the sandbox.",
+  doc = "The POSIX message queues of the sandbox; `shared`: without a new IPC namespace the caller's, which takes root.",
   mount = function(_, plan) return plan:filesystem("mqueue", {}, { "nosuid", "nodev", "noexec" }) end,
 }
 
@@ -106,13 +108,20 @@ local DEV_LINKS <const> = {
 }
 
 --- A directory for what a verb makes: in a file system of ours a plain one, elsewhere a tmpfs, which
---- becomes read-only at the end.
+--- becomes read-only at the end, and where that is not to be always one.
 local function make_directory(e, plan)
   local _, _, own = plan:resolve(e.target, e.options)
-  if own == "bare" then return plan:add(verb.inner_dir(e.target)) end
-  local mount = record_tmpfs(plan, { exec = false })
+  local writable = e.options.writable
+  if own == "bare" and not writable then return plan:add(verb.inner_dir(e.target)) end
+  local mount = record_tmpfs(plan, { exec = writable, size = writable and "half" })
   plan:place(mount, e.target, e.options, "bare")
-  plan:seal(mount)
+  if not writable then plan:seal(mount) end
+end
+
+local function record_shm(e, plan)
+  local path = e.target .. "/shm"
+  if e.options.writable then plan:add(verb.inner_dir(path))
+  else plan:add(verb.inner_dir(path, TMPFS_MODE, { writable = true, exec = false })) end
 end
 
 --- The terminal that a run hands to its payload, as our own mounts have it; nothing where it hands none.
@@ -132,10 +141,11 @@ local function record_console(e, plan, pts)
 end
 
 rows.dev = {
-  parameters = { verb.target_or "/dev" }, options = verb.options(),
-  summary = function(e) return "dev on " .. e.target end, flags = "nosuid,noexec",
+  parameters = { verb.target_or "/dev" }, options = verb.options { writable = check.boolean },
+  summary = function(e) return "dev on " .. e.target end,
+  flags = function(e) return e.options.writable and "rw,nosuid" or "nosuid,noexec" end,
   doc = "null, zero, full, random, urandom, tty, fd and stdio links, an own pts and shm; console, when the payload is given "
-    .. "a terminal.",
+    .. "a terminal. With `writable` it is a tmpfs that the payload may write, and shm a plain directory in it.",
   record = function(e, plan)
     make_directory(e, plan)
     for _, name in ipairs(NODE_NAMES) do
@@ -149,6 +159,6 @@ rows.dev = {
     plan:place(pts, e.target .. "/pts")
     plan.ptmx = plan.ptmx or plan:resolve(e.target) .. "/pts/ptmx"
     record_console(e, plan, pts)
-    plan:add(verb.inner_dir(e.target .. "/shm", TMPFS_MODE, { writable = true, exec = false }))
+    record_shm(e, plan)
   end,
 }

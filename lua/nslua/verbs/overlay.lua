@@ -66,10 +66,8 @@ end
 local function record_upper(e, plan, upper, work)
   if not upper then return nil, nil end
   if upper == "tmp" then
-    local name = plan:layer(plan:filesystem("tmpfs", {
-      { "size", ("%d"):format(e.options.size or 256 << 20) }, { "nr_inodes", ("%d"):format(e.options.inodes or 65536) },
-      { "mode", "755" },
-    }, { "nosuid", "nodev" }))
+    local size, inodes = verb.limits(e.options)
+    local name = plan:layer(plan:filesystem("tmpfs", { size, inodes, { "mode", "755" } }, { "nosuid", "nodev" }))
     plan.mounts:mkdir(plan.stored, name .. "/upper", 493)
     plan.mounts:mkdir(plan.stored, name .. "/work", 493)
     return name .. "/upper", name .. "/work"
@@ -153,7 +151,7 @@ verb.rows.overlay = {
   parameters = { { name = "layers", type = parts, table = true }, verb.target_or "/" },
   options = verb.options {
     exec = check.boolean, suid = check.boolean, dev = check.boolean, idmap = tree.idmap,
-    size = check.size, inodes = check.count,
+    size = verb.size, inodes = check.count,
   },
   summary = function(e) return "overlay on " .. e.target end,
   flags = function(e) return e.layers.upper and "rw" or "ro" end,

@@ -31,17 +31,28 @@ local function text_of(e)
   return text
 end
 
+--- Whether it is written into the tree there, not mounted on its target.
+local function is_written(e, own)
+  local place = e.options.place
+  return place == "tree" or not place and own == "bare" and not e.options.writable
+end
+
 rows.file = {
   parameters = { verb.target, { name = "content", type = content } },
-  options = verb.options { mode = check.mode, uid = check.id, gid = check.id, writable = check.boolean },
+  options = verb.options {
+    mode = check.mode, uid = check.id, gid = check.id, writable = check.boolean, place = check.one_of { "mount", "tree" },
+  },
   summary = function(e) return "file " .. e.target end,
   flags = function(e) return e.options.writable and "rw" or "ro" end,
   doc = "A file with this content, in memory, of mode 0444 unless `mode` says otherwise. The content is a string, a Lua file, "
-    .. "read at once, or a function that gives it when the recipe is compiled.",
+    .. "read at once, or a function that gives it when the recipe is compiled. In trees that are not the recipe's own, and "
+    .. "where it is `writable` or not to be so, it is mounted on the target; `place` says which: `\"mount\"` always, and "
+    .. "`\"tree\"` never: it is written there, with `create` also into a tree of the host.",
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     local mode, writable, text = e.options.mode or 292, e.options.writable, text_of(e)
-    if own == "bare" and not writable then
+    if is_written(e, own) then
+      verb.check_may_make(e, own)
       plan.tree:write_file(plan.root, path, text, mode, parents)
       record_owner(e, plan, plan.tree, plan.root, path)
     else
@@ -87,7 +98,7 @@ rows.symlink = {
   summary = function(e) return ("symlink %s to %s"):format(e.target, e.link) end,
   doc = "A symbolic link: first what it leads to, then where it is.",
   record = function(e, plan)
-    local path, parents, own = plan:resolve(e.target, e.options)
+    local path, parents, own = plan:resolve(e.target, e.options, true)
     verb.check_may_make(e, own)
     plan.tree:symlink(e.link, plan.root, path, parents)
     if own then plan:declare_link(path, e.link) end
@@ -95,6 +106,30 @@ rows.symlink = {
 }
 
 -- -- what is there already --
+
+rows.chmod = {
+  parameters = { verb.target, { name = "mode", type = check.mode } }, options = { create = check.boolean },
+  summary = function(e) return ("chmod %03o %s"):format(e.mode, e.target) end, repeats = true, at_root = true,
+  doc = "Gives what is there other permissions; with `create` also in a tree of the host.",
+  record = function(e, plan)
+    local path, _, own = plan:resolve(e.target)
+    verb.check_may_make(e, own)
+    plan.tree:chmod(plan.root, path, e.mode)
+  end,
+}
+
+rows.lock = {
+  parameters = { verb.target }, options = {},
+  summary = function(e) return "lock " .. e.target end, repeats = true,
+  doc = "Holds a lock on a file for reading, as of fcntl(2), until nothing of the sandbox is left: who updates what it uses can "
+    .. "see that. Links are followed inside the finished sandbox. Not with `init = false`.",
+  record = function(e, plan)
+    if plan.payload_is_init then verb.mistake(e, "with init = false there is nobody to hold it") end
+    local file = plan.steps_:open(nil, e.target, { "read", "nonblock" })
+    plan.steps_:read_lock(file)
+    plan.steps_:keep(file)
+  end,
+}
 
 rows.mask = {
   parameters = { verb.target }, options = { optional = check.boolean },

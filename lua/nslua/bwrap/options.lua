@@ -1,0 +1,440 @@
+--- The options of bubblewrap's command line: one table, which parsing and the help text come from.
+--
+-- A row is the option's name, its operands (their words say their types), the line of help, and what it does to the
+-- request: a table of what the command line asks for, which nslua.bwrap.recipe makes a recipe of. A row without that is
+-- not supported yet, and says so. `creates`: it takes --perms; `sized`: it takes --size; `words`: how it asks for
+-- its operands where bubblewrap has words of its own for that.
+-- @module nslua.bwrap.options
+local nslua = require "nslua"
+local fs, sys = nslua.fs, nslua.sys
+
+local MAX_WORDS <const> = 9000
+
+local M = {}
+
+--- A mistake of the command line: its text is the message.
+function M.die(message, ...)
+  error(setmetatable({ message = message:format(...) }, { __tostring = function(self) return self.message end }), 0)
+end
+local die = M.die
+
+-- -- operands --
+
+--- A decimal number, as strtol(3) reads it, of at most 32 bits.
+local function number(word)
+  local value = word:find "^%s*%+?%d+$" and #word < 12 and math.tointeger(tonumber(word))
+  return value and value < 0x80000000 and value or nil
+end
+
+local function number_or(message)
+  return function(word) return number(word) or die(message, word) end
+end
+
+local function octal(word, option)
+  local mode = word:find "^[0-7]+$" and #word < 12 and tonumber(word, 8)
+  if not mode or mode > 4095 then die("%s takes an octal argument <= 07777", option) end
+  return mode
+end
+
+local function bytes(word, option)
+  local size = word:find "^%d+$" and math.tointeger(word)
+  if not size or size == 0 then die("%s takes a non-zero number of bytes", option) end
+  return size
+end
+
+local function capability(word)
+  if word:upper() == "ALL" then return (1 << sys.capability_count()) - 1 end
+  local bit = word:lower():find "^cap_" and sys.capability(word)
+  return bit and 1 << bit or die("unknown cap: %s", word)
+end
+
+--- The types of the operands that are no text, by their words in the help.
+local TYPES <const> = {
+  FD = number_or "Invalid fd: %s", UID = number_or "Invalid uid: %s", GID = number_or "Invalid gid: %s",
+  OCTAL = octal, BYTES = bytes, CAP = capability,
+}
+
+-- -- what options share --
+
+--- All that an fd has to give; it is not passed on then.
+local function read_all(request, fd, purpose)
+  request.used[fd] = true
+  local parts = {}
+  while true do
+    local data, _, errno = sys.read(fd, 1 << 16)
+    if not data then die("%s: %s", purpose, (sys.strerror(errno))) end
+    if data == "" then return table.concat(parts) end
+    parts[#parts + 1] = data
+  end
+end
+
+local function absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() .. "/" .. path end
+
+--- A destination is meant from the root on, whatever it begins with.
+local function inside(path) return path:sub(1, 1) == "/" and path or "/" .. path end
+
+--- Directories that are made on the way are open to those to whom what is made there is.
+local function parents_of(mode)
+  local parents = tonumber("755", 8)
+  if mode & tonumber("070", 8) == 0 then parents = parents & ~tonumber("070", 8) end
+  if mode & tonumber("007", 8) == 0 then parents = parents & ~tonumber("007", 8) end
+  return parents
+end
+
+--- Permissions of what is made, where bubblewrap has none for it: they only say what the parents' are.
+local USUAL <const> = { dir = tonumber("755", 8), tmpfs = tonumber("755", 8) }
+
+--- An entry of the recipe. Everything is made where it is missing.
+local function add(request, name, target, options, ...)
+  options.create, options.parents = true, parents_of(options.mode or USUAL[name] or 0)
+  local operands = { ... }
+  operands[#operands + 1] = options
+  request.files[#request.files + 1] = { verb = name, target = target, entry = fs[name](table.unpack(operands)) }
+end
+
+--- An entry of a verb that takes the target only; it may come over what is there already.
+local function make(name, options)
+  return function(request, target)
+    local own = { over = true, mode = request.perms }
+    for key, value in pairs(options or {}) do own[key] = value end
+    add(request, name, inside(target), own, inside(target))
+  end
+end
+
+--- A shared tree is as the host has it: also what is mounted there later is seen.
+local function add_bind(request, name, source, target, options)
+  local own = { propagation = "slave", idmap = false, over = true }
+  for key, value in pairs(options or {}) do own[key] = value end
+  add(request, name, inside(target), own, source, inside(target))
+end
+
+local function bind(name, options)
+  return function(request, source, target) add_bind(request, name, source, target, options) end
+end
+
+local function bind_fd(name)
+  return function(request, fd, target)
+    request.used[fd] = true
+    add_bind(request, name, ("fd %d"):format(fd), target, { from_fd = fd })
+  end
+end
+
+--- An overlay of what --overlay-src has named: the first is the lowest.
+local function overlay(name, least, count, upper_of)
+  return function(request, ...)
+    local layers, lower = request.layers, {}
+    if #layers < least then die("%s requires at least %s --overlay-src", name, count) end
+    for i = #layers, 1, -1 do lower[#lower + 1] = layers[i] end
+    local parts = upper_of(...)
+    parts.lower, request.layers = lower, {}
+    local target = inside((select(-1, ...)))
+    add(request, "overlay", target, { over = true, idmap = false, size = parts.upper == "tmp" and "half" or nil }, parts, target)
+  end
+end
+
+local function file(mode, place, writable)
+  return function(request, fd, target)
+    local content = read_all(request, fd, "Can't write data to file " .. target)
+    add(request, "file", inside(target), { over = true, mode = request.perms or mode, place = place, writable = writable },
+      inside(target), content)
+  end
+end
+
+local function unshare(kind) return function(request) request.unshare[kind] = true end end
+local function try_unshare(kind) return function(request) request.try[kind] = true end end
+
+--- Remembers an operand, or true; the last one holds.
+local function set(name)
+  return function(request, value) request[name] = value == nil and true or value end
+end
+
+--- Remembers an fd that is ours, not the command's.
+local function use_fd(name)
+  return function(request, fd)
+    request[name], request.used[fd] = fd, true
+  end
+end
+
+local function add_filter(request, fd)
+  local program = read_all(request, fd, "Can't read seccomp data")
+  if #program % 8 ~= 0 then die "Invalid seccomp data, must be multiple of 8" end
+  table.insert(request.programs, program)
+end
+
+local function check_variable(name, message)
+  if name == "" or name:find("=", 1, true) then die(message) end
+end
+
+-- -- the table --
+
+local ONE <const> = "%s takes one argument"
+
+local rows
+
+--- The words of an fd, as if they stood in the place of the option.
+local function read_arguments(request, fd)
+  if request.in_arguments then die "--args not supported in arguments file" end
+  local data = read_all(request, fd, "Can't read --args data")
+  if data ~= "" and data:sub(-1) ~= "\0" then data = data .. "\0" end
+  local words = {}
+  for word in data:gmatch "([^\0]*)\0" do words[#words + 1] = word end
+  request.word_count = request.word_count + #words
+  if request.word_count > MAX_WORDS then die("Exceeded maximum number of arguments %d", MAX_WORDS) end
+  request.in_arguments = true
+  M.parse(words, request)
+  request.in_arguments = nil
+end
+
+rows = {
+  { "--help", "", "Show this help", function(request) request.show = "help" end },
+  { "--version", "", "Show the version", function(request) request.show = "version" end },
+  { "--args", "FD", "Read further arguments from FD, each ended by NUL", read_arguments },
+  { "--argv0", "VALUE", "What the command finds as its own name", set "argv0" },
+  {
+    "--not-a-security-boundary", "", "Let steps of the set-up fail that only protect (accepted: here none may)",
+    function() end,
+  },
+  { "--level-prefix", "", "Begin messages with a level, as <3>", set "level_prefix" },
+  {
+    "--unshare-all", "", "New namespaces of every kind",
+    function(request)
+      for _, kind in ipairs { "ipc", "pid", "net", "uts" } do request.unshare[kind] = true end
+      request.try.user, request.try.cgroup = true, true
+    end,
+  },
+  { "--share-net", "", "Keep the network all the same", function(request) request.unshare.net = nil end },
+  { "--unshare-user", "", "A new user namespace (an ordinary user always gets one)", unshare "user" },
+  { "--unshare-user-try", "", "The same, if there can be one", try_unshare "user" },
+  { "--unshare-ipc", "", "A new IPC namespace", unshare "ipc" },
+  { "--unshare-pid", "", "A new PID namespace", unshare "pid" },
+  { "--unshare-net", "", "A new network namespace", unshare "net" },
+  { "--unshare-uts", "", "A new UTS namespace", unshare "uts" },
+  { "--unshare-cgroup", "", "A new cgroup namespace", unshare "cgroup" },
+  { "--unshare-cgroup-try", "", "The same, if there can be one", try_unshare "cgroup" },
+  { "--userns", "FD", "Join this user namespace" },
+  { "--userns2", "FD", "Join this user namespace after the set-up" },
+  { "--disable-userns", "", "No further user namespaces inside (needs --unshare-user)", set "disable_userns" },
+  { "--assert-userns-disabled", "", "Fail unless there can be none", set "assert_userns_disabled" },
+  { "--pidns", "FD", "Join this PID namespace" },
+  { "--uid", "UID", "The uid inside (needs --unshare-user)", set "uid" },
+  { "--gid", "GID", "The gid inside (needs --unshare-user)", set "gid" },
+  { "--hostname", "NAME", "The host name inside (needs --unshare-uts)", set "hostname" },
+  { "--chdir", "DIR", "The working directory inside", set "chdir", words = ONE },
+  {
+    "--clearenv", "", "Begin with an empty environment",
+    function(request) request.env = { PATH = false, HOME = false, LANG = false, TERM = false } end,
+  },
+  {
+    "--setenv", "VAR VALUE", "Set a variable",
+    function(request, name, value)
+      check_variable(name, "setenv failed")
+      request.env[name] = value
+    end,
+  },
+  {
+    "--unsetenv", "VAR", "Take a variable away",
+    function(request, name)
+      check_variable(name, "unsetenv failed")
+      request.env[name] = false
+    end,
+  },
+  {
+    "--lock-file", "DEST", "Hold a lock on DEST while the sandbox runs",
+    function(request, target)
+      request.locks = true
+      request.files[#request.files + 1] = { verb = "lock", target = inside(target), entry = fs.lock(inside(target)) }
+    end,
+  },
+  {
+    "--sync-fd", "FD", "Keep FD open while the sandbox runs",
+    function(request, fd) table.insert(request.held, fd) end,
+  },
+  { "--bind", "SRC DEST", "Share SRC of the host as DEST", bind "rw" },
+  { "--bind-try", "SRC DEST", "The same, unless SRC is missing", bind("rw", { optional = true }) },
+  { "--dev-bind", "SRC DEST", "The same, and devices in it work", bind("rw", { dev = true }) },
+  { "--dev-bind-try", "SRC DEST", "The same, unless SRC is missing", bind("rw", { dev = true, optional = true }) },
+  { "--ro-bind", "SRC DEST", "Share SRC read-only as DEST", bind "ro" },
+  { "--ro-bind-try", "SRC DEST", "The same, unless SRC is missing", bind("ro", { optional = true }) },
+  { "--bind-fd", "FD DEST", "Share the directory or path that is open as FD", bind_fd "rw" },
+  { "--ro-bind-fd", "FD DEST", "The same, read-only", bind_fd "ro" },
+  {
+    "--remount-ro", "DEST", "Make DEST read-only, without what is mounted below it",
+    function(request, target)
+      local entry = fs.remount(inside(target), { ro = true, recursive = false })
+      request.files[#request.files + 1] = { verb = "remount", target = inside(target), entry = entry }
+    end,
+    words = ONE,
+  },
+  {
+    "--overlay-src", "SRC", "A lower layer of the overlay that follows",
+    function(request, source) table.insert(request.layers, source) end,
+    layered = true,
+  },
+  {
+    "--overlay", "RWSRC WORKDIR DEST", "An overlay whose changes go to RWSRC",
+    overlay("--overlay", 1, "one", function(upper, work) return { upper = absolute(upper), work = absolute(work) } end),
+    layered = true,
+  },
+  {
+    "--tmp-overlay", "DEST", "An overlay whose changes go to memory",
+    overlay("--tmp-overlay", 1, "one", function() return { upper = "tmp" } end), layered = true,
+  },
+  {
+    "--ro-overlay", "DEST", "A read-only overlay", overlay("--ro-overlay", 2, "two", function() return {} end),
+    layered = true,
+  },
+  { "--exec-label", "LABEL", "SELinux: the label of the command" },
+  { "--file-label", "LABEL", "SELinux: the label of what is made" },
+  { "--proc", "DEST", "A new /proc", make("proc", { full = true, hidepid = "off" }) },
+  {
+    "--dev", "DEST", "A new /dev",
+    function(request, target)
+      make("dev", { writable = true })(request, target)
+      local core = inside(target) .. "/core"
+      add(request, "symlink", core, {}, "/proc/kcore", core)
+    end,
+  },
+  {
+    "--tmpfs", "DEST", "A new tmpfs",
+    function(request, target) make("tmpfs", { size = request.size or "half", writable = true })(request, target) end,
+    creates = true, sized = true,
+  },
+  { "--mqueue", "DEST", "The message queues", make("mqueue", { shared = true }) },
+  {
+    "--dir", "DEST", "A directory, unless it is there",
+    function(request, target)
+      if target:find "[^/]" then make "dir"(request, target) end
+    end,
+    creates = true,
+  },
+  { "--file", "FD DEST", "A file with what FD has to give", file(tonumber("666", 8), "tree"), creates = true },
+  { "--bind-data", "FD DEST", "The same, mounted on DEST", file(tonumber("600", 8), "mount", true), creates = true },
+  { "--ro-bind-data", "FD DEST", "The same, read-only", file(tonumber("600", 8), "mount"), creates = true },
+  {
+    "--symlink", "TARGET DEST", "A symbolic link at DEST",
+    function(request, link, target) add(request, "symlink", inside(target), { over = true }, link, inside(target)) end,
+  },
+  {
+    "--seccomp", "FD", "Load a filter, as seccomp_export_bpf(3) writes it (the last one holds)",
+    function(request, fd)
+      if request.many_filters then die "--seccomp cannot be combined with --add-seccomp-fd" end
+      request.one_filter, request.programs = true, {}
+      add_filter(request, fd)
+    end,
+  },
+  {
+    "--add-seccomp-fd", "FD", "Load one more filter",
+    function(request, fd)
+      if request.one_filter then die "--add-seccomp-fd cannot be combined with --seccomp" end
+      request.many_filters = true
+      add_filter(request, fd)
+    end,
+  },
+  { "--block-fd", "FD", "Wait with the command until FD can be read", use_fd "block_fd" },
+  { "--userns-block-fd", "FD", "Wait until somebody has mapped the ids" },
+  { "--info-fd", "FD", "Write pid and namespaces to FD", use_fd "info_fd" },
+  { "--json-status-fd", "FD", "Write the same, and the exit status, to FD, a line of JSON each", use_fd "json_status_fd" },
+  { "--new-session", "", "A session of its own, apart from our terminal", set "new_session" },
+  { "--die-with-parent", "", "End with us, and we with our parent", set "die_with_parent" },
+  { "--as-pid-1", "", "The command itself is PID 1", set "as_pid_1" },
+  {
+    "--cap-add", "CAP", "Give a capability, or ALL",
+    function(request, mask) request.capabilities, request.chosen = request.capabilities | mask, true end,
+  },
+  {
+    "--cap-drop", "CAP", "Take a capability, or ALL",
+    function(request, mask) request.capabilities, request.chosen = request.capabilities & ~mask, true end,
+  },
+  {
+    "--perms", "OCTAL", "Permissions of what the next option makes",
+    function(request, mode)
+      if request.perms then die "--perms given twice for the same action" end
+      request.perms = mode
+    end,
+    creates = true, sized = true, modifier = true,
+  },
+  {
+    "--size", "BYTES", "Size of the tmpfs that the next option makes",
+    function(request, size)
+      if request.size then die "--size given twice for the same action" end
+      request.size = size
+    end,
+    creates = true, sized = true, modifier = true,
+  },
+  {
+    "--chmod", "OCTAL PATH", "Change the permissions of what is there",
+    function(request, mode, path)
+      local entry = fs.chmod(inside(path), mode, { create = true })
+      request.files[#request.files + 1] = { verb = "chmod", target = inside(path), entry = entry }
+    end,
+  },
+}
+
+local by_name = {}
+for _, row in ipairs(rows) do by_name[row[1]] = row end
+
+-- -- parsing --
+
+local COUNTS <const> = { "an argument", "two arguments", "three arguments" }
+
+--- The operands of an option, from the words behind it.
+local function operands_of(row, words, at)
+  local values, n = {}, 0
+  for kind in row[2]:gmatch "%S+" do
+    n = n + 1
+    values[n] = { kind = kind, word = words[at + n] }
+  end
+  if n > 0 and not values[n].word then die((row.words or "%s takes " .. COUNTS[n]), row[1]) end
+  for i, value in ipairs(values) do
+    local read = TYPES[value.kind]
+    values[i] = read and read(value.word, row[1]) or value.word
+  end
+  return values, n
+end
+
+local function check_layers(request, row)
+  if #request.layers == 0 or row and row.layered then return end
+  die "--overlay-src must be followed by another --overlay-src or one of --overlay, --tmp-overlay, or --ro-overlay"
+end
+
+--- --perms and --size are for the next operation, and only for one that can use them.
+local function check_modifiers(request, row)
+  if request.perms and not row.creates then die "--perms must be followed by an option that creates a file" end
+  if request.size and not row.sized then die "--size must be followed by --tmpfs" end
+  check_layers(request, row)
+end
+
+--- Reads options up to the command.
+-- @tparam table words
+-- @tparam table request what they ask for is noted there
+-- @treturn integer where the command begins
+function M.parse(words, request)
+  local at = 1
+  while words[at] and words[at]:sub(1, 1) == "-" and not request.show do
+    if words[at] == "--" then
+      at = at + 1
+      break
+    end
+    local row = by_name[words[at]] or die("Unknown option %s", words[at])
+    if not row[4] then die("%s is not supported yet", row[1]) end
+    check_modifiers(request, row)
+    local operands, n = operands_of(row, words, at)
+    row[4](request, table.unpack(operands, 1, n))
+    if not row.modifier then request.perms, request.size = nil, nil end
+    at = at + 1 + n
+  end
+  check_layers(request)
+  return at
+end
+
+--- The help text.
+function M.usage(name)
+  local lines = { ("usage: %s [OPTIONS...] [--] COMMAND [ARGS...]\n"):format(name) }
+  for _, row in ipairs(rows) do
+    local note = row[4] and "" or " (not supported yet)"
+    lines[#lines + 1] = ("    %-28s %s%s"):format(row[1] .. (row[2] ~= "" and " " .. row[2] or ""), row[3], note)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,179 @@
+--- What a command line of bubblewrap asks for, as a recipe: bubblewrap shares with the sandbox what it is not told to take
+-- away, so much of it says that a default of nslua's is not to hold.
+-- @module nslua.bwrap.recipe
+local nslua = require "nslua"
+local names = require "nslua.names"
+local die = require "nslua.bwrap.options".die
+local fs, sys = nslua.fs, nslua.sys
+
+local SYS_RESOURCE <const> = 1 << sys.capability "sys_resource"
+local INHERITED <const> = { "groups", "hostname", "keyring", "limits", "securebits", "signals", "umask" }
+
+local M = {}
+
+--- What nothing has been asked of yet.
+function M.new_request(word_count)
+  local caller = sys.identity()
+  return {
+    caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {},
+    layers = {}, held = {}, word_count = word_count, capabilities = caller.uid == 0 and caller.capabilities or 0,
+  }
+end
+
+-- -- which namespaces --
+
+local function may_make_user_namespaces()
+  local file = io.open "/proc/sys/user/max_user_namespaces"
+  if not file then return sys.stat "/proc/self/ns/user" ~= nil end
+  local most = file:read "n"
+  file:close()
+  return most ~= 0
+end
+
+local POSSIBLE <const> = {
+  user = may_make_user_namespaces, cgroup = function() return sys.stat "/proc/self/ns/cgroup" ~= nil end,
+}
+
+local function choose_namespaces(request)
+  for kind in pairs(request.try) do request.unshare[kind] = request.unshare[kind] or POSSIBLE[kind]() or nil end
+  if request.caller.uid ~= 0 then request.unshare.user = true end
+end
+
+--- What needs a namespace of its own.
+local function check_namespaces(request)
+  local unshare, caller = request.unshare, request.caller
+  if request.disable_userns and not unshare.user then die "--disable-userns requires --unshare-user" end
+  for _, kind in ipairs { "uid", "gid" } do
+    request[kind] = request[kind] or caller[kind]
+    if not unshare.user and request[kind] ~= caller[kind] then
+      die("Specifying --%s requires --unshare-user or --userns", kind)
+    end
+  end
+  if request.hostname and not unshare.uts then die "Specifying --hostname requires --unshare-uts" end
+  if request.as_pid_1 and not unshare.pid then die "Specifying --as-pid-1 requires --unshare-pid" end
+  if request.as_pid_1 and request.locks then die "Specifying --as-pid-1 and --lock-file is not permitted" end
+end
+
+--- What bubblewrap does with them, and this does not yet.
+local function check_supported(request)
+  if request.disable_userns and request.capabilities & SYS_RESOURCE ~= 0 then
+    die "--disable-userns with the capability cap_sys_resource is not supported yet"
+  end
+  if request.assert_userns_disabled and not request.disable_userns then
+    die "--assert-userns-disabled without --disable-userns is not supported yet"
+  end
+end
+
+-- -- the parts of a recipe --
+
+local function namespaces_of(request)
+  local list = {}
+  for kind in pairs(request.unshare) do list[#list + 1] = kind end
+  return list
+end
+
+--- In a new user namespace the caller's own ids, and no others.
+local function user_of(request)
+  if not request.unshare.user then return nil end
+  local caller = request.caller
+  return {
+    uid = request.uid, gid = request.gid, uid_map = { { request.uid, caller.uid, 1 } },
+    gid_map = { { request.gid, caller.gid, 1 } },
+  }
+end
+
+--- Root's capabilities are root's: with another uid they go, unless some have been chosen. Nobody can give more than
+--- there is.
+local function capabilities_of(request)
+  if not request.chosen and request.uid ~= 0 then return {} end
+  local most = request.unshare.user and -1 or request.caller.capabilities
+  return names.capabilities(request.capabilities & most)
+end
+
+local REPEATS <const> = { remount = true, chmod = true, lock = true }
+
+--- Of a root that covers all that came before only the last is to be seen.
+local function root_of(files)
+  for i = #files, 1, -1 do
+    local item = files[i]
+    if item.target == "/" and REPEATS[item.verb] == nil then return i end
+  end
+end
+
+local COVERED <const> = { "sysrq-trigger", "irq", "bus" }
+
+--- What root could change of the machine in a /proc.
+local function cover_proc(list, target)
+  for _, name in ipairs(COVERED) do
+    list[#list + 1] = fs.remount(target .. "/" .. name, { ro = true, recursive = false, optional = true })
+  end
+end
+
+--- With the caller's processes it is the caller's /proc.
+local function proc_of(request, item)
+  if request.unshare.pid then return item.entry end
+  return fs.rw("/proc", item.target, { create = true, over = true, idmap = false, propagation = "slave" })
+end
+
+local function files_of(request)
+  local first = root_of(request.files)
+  local list = {}
+  if not first then list[1] = fs.tmpfs("/", { size = "half", writable = true }) end
+  for i = first or 1, #request.files do
+    local item = request.files[i]
+    list[#list + 1] = item.verb == "proc" and proc_of(request, item) or item.entry
+    if item.verb == "proc" and request.caller.uid == 0 and request.uid == 0 then cover_proc(list, item.target) end
+  end
+  return list
+end
+
+local function is_usable(path) return path and path:sub(1, 1) == "/" and not (path .. "/"):find("/../", 1, true) end
+
+--- Our own directory, by the name that a shell has for it.
+local function current_directory()
+  local here, named = sys.stat ".", os.getenv "PWD"
+  local there = is_usable(named) and sys.stat(named)
+  if there and here and there.inode == here.inode and there.device == here.device then return named end
+  return (sys.getcwd())
+end
+
+--- The directory that was asked for; or ours, if it is there, or HOME, or the root.
+local function cwd_of(request)
+  local asked = request.chdir
+  if asked then
+    request.env.PWD = asked
+    return asked:sub(1, 1) == "/" and asked or "/" .. asked
+  end
+  local home = request.env.HOME
+  if home == nil and request.env.inherit then home = os.getenv "HOME" end
+  local list = {}
+  for _, path in ipairs { current_directory() or "", home or "", "/" } do
+    if is_usable(path) then list[#list + 1] = path end
+  end
+  return list
+end
+
+local function inherited_by(request)
+  local list = { table.unpack(INHERITED) }
+  if not request.new_session then list[#list + 1] = "session" end
+  return list
+end
+
+--- The recipe.
+-- @tparam table request of M.new_request, after nslua.bwrap.options has read the command line
+-- @treturn table its fields
+-- @raise what options.die raises
+function M.of(request)
+  choose_namespaces(request)
+  check_namespaces(request)
+  check_supported(request)
+  return {
+    namespaces = namespaces_of(request), user = user_of(request), fs = files_of(request), cwd = cwd_of(request),
+    caps = capabilities_of(request), hostname = request.hostname, inherit = inherited_by(request), env = request.env,
+    seccomp = #request.programs > 0 and { profile = false, programs = request.programs } or false, landlock = false,
+    nesting = not request.disable_userns, init = not request.as_pid_1 and nil,
+    lifetime = request.die_with_parent and "maker" or "last",
+  }
+end
+
+return M

@@ -1,0 +1,263 @@
+--- nslua bwrap against bubblewrap itself: the same words under both, and what is seen from inside, the messages and the
+--- status have to be the same.
+local probe = require "probe"
+local sys = require "nslua.sys"
+
+local has_bwrap = os.execute "bwrap --version >/dev/null 2>&1"
+
+--- The system's programs, as short as they go.
+local OS <const> = "--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64"
+
+--- What each does, and the shell's words for it: BWRAP is the program, OS the arguments above. The working directory has
+--- a file `data` and a directory `tree` with a file `inner`.
+local CASES <const> = {
+  -- the command line
+  { "an unknown option", "BWRAP --nope true" },
+  { "one with a single dash", "BWRAP -x true" },
+  { "a missing operand", "BWRAP --proc" },
+  { "two missing operands", "BWRAP --bind /usr" },
+  { "a missing directory", "BWRAP --chdir" },
+  { "a missing target of --remount-ro", "BWRAP --remount-ro" },
+  { "a missing value", "BWRAP --setenv A" },
+  { "a bad uid", "BWRAP --uid x true; BWRAP --uid -1 true; BWRAP --uid 4294967295 true; BWRAP --gid '' true" },
+  { "a bad fd", "BWRAP --args x; BWRAP --file -3 /x true; BWRAP --info-fd 1x true" },
+  { "fds that are not open", "BWRAP --args 77; BWRAP OS --file 77 /x true; BWRAP OS --seccomp 77 true" },
+  { "bad permissions", "BWRAP --perms 999 --dir /x true; BWRAP --perms 17777 true; BWRAP --chmod z /usr true" },
+  { "permissions for what makes nothing", "BWRAP OS --perms 700 --bind /usr /x true; BWRAP OS --perms 700 --setenv A b true" },
+  { "permissions given twice", "BWRAP --perms 700 --perms 711 --dir /x true" },
+  { "permissions at the end", "BWRAP OS --perms 700 true" },
+  { "a bad size", "BWRAP --size x --tmpfs /x true; BWRAP --size 0 --tmpfs /x true; BWRAP --size 1 --size 1 true" },
+  { "a size for what has none", "BWRAP OS --size 4096 --dir /x true" },
+  { "a bad capability", "BWRAP --cap-add foo true; BWRAP --cap-drop net_raw true" },
+  { "a bad variable", "BWRAP --setenv A=b c true; BWRAP --unsetenv '' true" },
+  { "ids without a user namespace", root = true, "BWRAP OS --uid 3 true; BWRAP OS --gid 3 true" },
+  { "a host name without a namespace", "BWRAP OS --hostname a true" },
+  { "--as-pid-1 without a namespace", "BWRAP OS --as-pid-1 true" },
+  { "--disable-userns without a namespace", root = true, "BWRAP OS --disable-userns true" },
+  { "both kinds of filters", "BWRAP OS --seccomp 7 --add-seccomp-fd 7 true 7</dev/null; "
+    .. "BWRAP OS --add-seccomp-fd 7 --seccomp 7 true 7</dev/null" },
+  { "half an instruction", "printf 1234 > half; BWRAP OS --add-seccomp-fd 7 true 7<half" },
+  { "the end of the options", "BWRAP OS -- echo --bind" },
+  { "what comes behind the command", "BWRAP OS echo --nope -- x" },
+  { "arguments from a file", "printf -- '--setenv\\0A\\0x y\\0--chdir\\0/usr\\0' > words; "
+    .. "BWRAP OS --args 7 sh -c 'echo $A; pwd' 7<words" },
+  { "arguments from two files, in order", "printf -- '--setenv\\0A\\0one' > w1; printf -- '--setenv\\0A\\0two\\0' > w2; "
+    .. "BWRAP OS --args 7 --args 8 sh -c 'echo $A' 7<w1 8<w2; BWRAP OS --args 8 --args 7 sh -c 'echo $A' 7<w1 8<w2" },
+  { "too many arguments", "yes x | head -n 9001 | tr '\\n' '\\0' > many; BWRAP --args 7 true 7<many" },
+  { "arguments in arguments", "printf -- '--args\\0008\\0' > nested; BWRAP --args 7 true 7<nested" },
+  -- the end
+  { "the status", "BWRAP OS sh -c 'exit 3'" },
+  { "a signal", "BWRAP OS sh -c 'kill -9 $$'; echo $?" },
+  { "no such command", "BWRAP OS /usr/none; BWRAP OS none" },
+  { "a command that cannot be executed", "BWRAP OS --ro-bind data /data /data" },
+  -- what is inherited
+  { "the environment", "A='x y' B= env -u LANG BWRAP OS env | sort" },
+  { "an empty environment", "env -i BWRAP_PATH OS env" },
+  { "changes of the environment", "A=1 B=2 BWRAP OS --setenv C 3 --unsetenv A --setenv B 4 --unsetenv C env | sort" },
+  { "clearing it in between", "BWRAP OS --setenv A 1 --clearenv --setenv B 2 env | sort" },
+  { "a command that is looked for in PATH", "BWRAP OS --setenv PATH /usr/lib:/usr/bin true; "
+    .. "BWRAP OS --setenv PATH /usr/lib true; BWRAP OS --clearenv true" },
+  { "descriptors", "echo text > file; BWRAP OS sh -c 'cat <&5; cat <&9' 5<file 9<file" },
+  { "descriptors with high numbers", "echo one > f1; echo two > f2; echo three > f3; bash -c \"exec 70<f1 65<f2 4<f3; "
+    .. "BWRAP OS bash -c 'cat <&70; cat <&65; cat <&4'\"" },
+  { "a descriptor of a directory", "/usr/bin/python3 -c \"import os; fd = os.open('tree', os.O_RDONLY); os.dup2(fd, 20); "
+    .. "os.execvp('sh', ['sh', '-c', 'BWRAP --ro-bind / / ls /proc/self/fd/20/'])\"" },
+  { "standard input", "echo in | BWRAP OS cat" },
+  { "standard error", "BWRAP OS sh -c 'echo out; echo err >&2' 2>&1 >/dev/null" },
+  { "the umask", "umask 027; BWRAP OS sh -c umask" },
+  { "limits", "ulimit -c 5; ulimit -n 300; BWRAP OS sh -c 'ulimit -c; ulimit -n; ulimit -l'" },
+  { "ignored signals", "trap '' HUP USR1; BWRAP --ro-bind / / sh -c 'grep -E SigIgn /proc/self/status'" },
+  { "the session", "BWRAP --ro-bind / / /usr/bin/python3 -c 'import os; print(os.getsid(0) == os.getsid(os.getppid()), "
+    .. "os.getpgid(0) == os.getpgid(os.getppid()))'" },
+  { "a session of its own", "BWRAP --ro-bind / / --new-session /usr/bin/python3 -c 'import os; print(os.getsid(0) == " ..
+    tostring(sys.getpid()) .. ")'" },
+  { "the working directory", "BWRAP --ro-bind / / sh -c 'pwd; echo $PWD'" },
+  { "HOME where that is not there", "HOME=/usr BWRAP OS sh -c 'pwd; echo $PWD'; BWRAP OS --setenv HOME /usr/lib sh -c pwd" },
+  { "the root where HOME is not there", "HOME=/nope BWRAP OS sh -c 'pwd; echo $PWD'; BWRAP OS --unsetenv HOME pwd" },
+  { "a link to the working directory", "ln -sfn tree link; cd link; BWRAP --ro-bind / / sh -c 'basename $PWD'" },
+  { "another working directory", "BWRAP OS --chdir /usr/lib sh -c 'pwd; echo $PWD'; BWRAP OS --chdir usr/lib sh -c pwd" },
+  { "one that is not there", "BWRAP OS --chdir /nope true" },
+  -- identity
+  { "who it is", "BWRAP --ro-bind / / sh -c 'id -u; id -g; id -G; cat /proc/self/uid_map'" },
+  { "other ids", "BWRAP --ro-bind / / --unshare-user --uid 12 --gid 13 sh -c 'id -u; id -g; id -G; cat /proc/self/uid_map'" },
+  { "root", "BWRAP --ro-bind / / --unshare-user --uid 0 --gid 0 sh -c 'id -u; id -g; cat /proc/self/gid_map'" },
+  { "no new privileges", "BWRAP --ro-bind / / grep -E 'NoNewPrivs|Seccomp:' /proc/self/status" },
+  { "capabilities", "BWRAP --ro-bind / / grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  { "capabilities in a user namespace", "BWRAP --ro-bind / / --unshare-user grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  { "capabilities of another uid", "BWRAP --ro-bind / / --unshare-user --uid 9 grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  { "given capabilities", "BWRAP --ro-bind / / --unshare-user --uid 9 --cap-drop all --cap-add CAP_NET_RAW "
+    .. "--cap-add cap_chown --cap-drop cap_chown grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  { "no capabilities", "BWRAP --ro-bind / / --cap-drop ALL grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  { "a uid that is given up", root = true, "BWRAP --ro-bind / / setpriv --reuid 9 --regid 9 --clear-groups "
+    .. "grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  -- namespaces
+  { "which namespaces are new", "BWRAP --ro-bind / / sh -c 'cd /proc/self/ns; for n in *; do readlink $n; done' > in; "
+    .. "for n in /proc/self/ns/*; do readlink $n; done | sort - in | uniq -c | sed 's/:.*//'" },
+  { "which are with --unshare-all", "BWRAP --unshare-all --ro-bind / / sh -c 'cd /proc/self/ns; for n in *; do readlink $n; "
+    .. "done' > in; for n in /proc/self/ns/*; do readlink $n; done | sort - in | uniq -c | sed 's/:.*//'" },
+  { "the network", "BWRAP --unshare-net --ro-bind / / grep -c : /proc/net/dev; "
+    .. "BWRAP --unshare-all --share-net --ro-bind / / readlink /proc/self/ns/net" },
+  { "a loopback interface", "BWRAP --ro-bind / / --unshare-net /usr/bin/python3 -c 'import socket; "
+    .. "s = socket.create_server((\"127.0.0.1\", 0)); print(socket.create_connection(s.getsockname()) is not None)'" },
+  { "the host name", "BWRAP --unshare-uts --ro-bind / / uname -n; BWRAP --unshare-uts --hostname inside --ro-bind / / uname -n" },
+  { "PID 1", "BWRAP OS --unshare-pid sh -c 'echo $$'; BWRAP OS --unshare-pid --as-pid-1 sh -c 'echo $$'" },
+  { "the processes", "BWRAP --ro-bind / / --unshare-pid --proc /proc sh -c 'echo /proc/[0-9]*'" },
+  { "nested user namespaces", "BWRAP --ro-bind / / --unshare-user unshare -U echo nested" },
+  { "none", "BWRAP --ro-bind / / --unshare-user --uid 5 --disable-userns --assert-userns-disabled "
+    .. "unshare -U true 2>/dev/null || echo refused" },
+  -- files
+  { "the root", "BWRAP OS ls -la --time-style=+ / | tail -n +2" },
+  { "writing to the root", "BWRAP OS sh -c 'echo x > /new && cat /new; mkdir /a && ls -d /a'" },
+  { "a root that is read-only", "BWRAP OS --remount-ro / sh -c 'echo x > /new'" },
+  { "a shared directory", "BWRAP OS --bind tree /t sh -c 'cat /t/inner; echo y > /t/made'; cat tree/made; rm tree/made" },
+  { "a read-only one", "BWRAP OS --ro-bind tree /t sh -c 'cat /t/inner; echo y > /t/made'" },
+  { "a shared file", "BWRAP OS --bind data /a/b sh -c 'cat /a/b; ls -ld --time-style=+ /a'" },
+  { "relative destinations", "BWRAP OS --ro-bind tree t --dir d/e sh -c 'ls -d /t/inner /d/e'" },
+  { "a source that is missing", "BWRAP OS --bind /nope /x true; BWRAP OS --ro-bind nope /x true" },
+  { "one that may be missing", "BWRAP OS --bind-try /nope /x --ro-bind-try nope /y --dev-bind-try nope /z ls /" },
+  { "a source that is open", "BWRAP OS --bind-fd 7 /t cat /t/inner 7<tree; BWRAP OS --ro-bind-fd 7 /d sh -c 'cat /d; "
+    .. "echo > /d; ls /proc/self/fd/7 2>/dev/null' 7<data" },
+  { "a device", "BWRAP OS --dev-bind /dev/null /n sh -c 'echo x > /n && cat /n'" },
+  { "a device that is no device", "BWRAP OS --bind /dev/zero /z head -c 1 /z" },
+  { "binds over one another", "BWRAP OS --tmpfs /t --bind tree /t --dir /t/sub --tmpfs /t/sub ls -a /t /t/sub; rmdir tree/sub" },
+  { "the same again", "BWRAP OS --bind tree /t --ro-bind tree /t sh -c 'echo > /t/x'" },
+  { "a root over another", "BWRAP --tmpfs /x --ro-bind / / --tmpfs /mnt sh -c 'ls -a /mnt; ls -d /x'" },
+  { "a mount point in a shared tree", "BWRAP OS --bind tree /t --tmpfs /t/new ls -a /t; rmdir tree/new" },
+  { "one that cannot be made", "BWRAP --ro-bind / / --tmpfs /nope true; BWRAP --ro-bind / / --bind tree /proc/nope true; "
+    .. "BWRAP --ro-bind / / --bind data /proc/nope true" },
+  { "mount options", "BWRAP OS --unshare-pid --bind tree /t --ro-bind tree /r --dev-bind tree /d --tmpfs /m --proc /proc "
+    .. "--remount-ro /m cut -d' ' -f5,6 /proc/self/mountinfo | sort" },
+  { "a tmpfs", "BWRAP OS --perms 0711 --tmpfs /a/b --size 1048576 --tmpfs /c sh -c 'ls -ld --time-style=+ /a /a/b /c; "
+    .. "cat /usr/bin/bash /usr/bin/bash > /c/x; stat -c %s /c/x'" },
+  { "directories", "BWRAP OS --dir /a/b --perms 0700 --dir /c/d --perms 01750 --dir /e/f --dir /usr --dir / --dir /a "
+    .. "sh -c 'stat -c \"%n %a\" /a /a/b /c /c/d /e /e/f'" },
+  { "a directory that is a file", "BWRAP OS --ro-bind data /d --dir /d true" },
+  { "files from descriptors", "BWRAP OS --file 7 /a/f --bind-data 8 /b/f --perms 0440 --ro-bind-data 9 /c/f sh -c 'cat /a/f "
+    .. "/b/f /c/f; stat -c \"%n %a\" /a /b /c /a/f /b/f /c/f; echo > /c/f; echo new > /b/f; cat /b/f' 7<data 8<data 9<data" },
+  { "data over a file", "BWRAP OS --ro-bind tree /t --ro-bind-data 7 /t/inner cat /t/inner 7<data" },
+  { "a file in a shared tree", "BWRAP OS --bind tree /t --file 7 /t/copied true 7<data; cat tree/copied; rm tree/copied" },
+  { "a file that cannot be made", "BWRAP --ro-bind / / --file 7 /nope true 7<data" },
+  { "descriptors that are used up", "BWRAP OS --file 7 /f ls /proc/self/fd/7 7<data 2>/dev/null; echo $?" },
+  { "links", "BWRAP OS --symlink /usr/x /a/l --symlink b /c readlink /a/l /c" },
+  { "a link over something", "BWRAP OS --ro-bind data /d --symlink a /d true" },
+  { "what lies behind a link of its own", "BWRAP OS --dir /real --symlink real /link --tmpfs /link/t ls -d /real/t" },
+  { "changed permissions", "BWRAP OS --dir /d --chmod 0710 /d --file 7 /f --chmod 0600 /f stat -c %a /d /f 7<data" },
+  { "changed permissions of nothing", "BWRAP OS --chmod 0700 /nope true" },
+  { "read-only after all", "BWRAP OS --bind tree /t --remount-ro /t sh -c 'echo > /t/x'" },
+  { "/proc", "BWRAP OS --unshare-pid --proc /proc sh -c 'ls -d /proc/1 /proc/sys/kernel; cat /proc/self/comm; "
+    .. "wc -c < /proc/version; ls /proc | grep -c kcore; stat -c %a /proc'" },
+  { "/proc of the caller's processes", "BWRAP OS --proc /p sh -c 'ls -d /p/1; grep / /p/self/mountinfo | cut -d\" \" -f4-6 "
+    .. "| grep /p'" },
+  { "what root must not change there", root = true, "BWRAP OS --unshare-pid --proc /proc grep /proc/ /proc/self/mountinfo "
+    .. "| sed 's/.* \\(\\/proc[^ ]* [^ ]*\\) .*/\\1/'" },
+  { "/dev", "BWRAP OS --dev /dev sh -c 'ls -lA --time-style=+ /dev; ls -ld --time-style=+ /dev' | tail -n +2 "
+    .. "| grep -v pts$" }, -- which is nobody's here: no second user namespace is made for it
+  { "writing to /dev", "BWRAP OS --dev /dev sh -c 'echo x > /dev/null; echo y > /dev/shm/y; mkdir /dev/z; "
+    .. "ls -d /dev/z /dev/shm/*'" },
+  { "/dev on the host's root", "BWRAP --ro-bind / / --dev /dev sh -c 'ls /dev; mkdir /dev/z && ls -d /dev/z'" },
+  { "/dev that is read-only", "BWRAP OS --dev /dev --remount-ro /dev sh -c 'mkdir /dev/z; echo x > /dev/null && echo yes'" },
+  { "a new terminal", "BWRAP OS --dev /dev /usr/bin/python3 -c 'import os; print(os.ttyname(os.openpty()[1]))'" },
+  { "message queues", "BWRAP OS --unshare-ipc --mqueue /q stat -f -c %T /q" },
+  -- how long it goes on
+  { "what the command leaves running", "BWRAP --dev-bind / / --unshare-pid sh -c 'sleep 0.4 && echo later > left & exit 3'; "
+    .. "echo $?; ls left 2>&1; sleep 1; cat left; rm left" },
+  { "the same without PIDs of its own", "BWRAP --dev-bind / / sh -c 'sleep 0.4 && echo later > left & exit 3'; echo $?; "
+    .. "ls left 2>&1; sleep 1; cat left; rm left" },
+  { "the same with --die-with-parent", "BWRAP --dev-bind / / --unshare-pid --die-with-parent sh -c 'sleep 0.4 && "
+    .. "echo later > left & exit 3'; echo $?; sleep 1; ls left 2>&1" },
+  { "that nobody waits for it any more", "BWRAP --dev-bind / / sh -c 'sleep 0.4; echo later > left' & sleep 0.2; kill -9 $!; "
+    .. "sleep 1; cat left; rm left" },
+  { "the same with --die-with-parent", "BWRAP --dev-bind / / --die-with-parent sh -c 'sleep 0.4; echo later > left' & sleep 0.2; "
+    .. "kill -9 $!; sleep 1; ls left 2>&1" },
+  { "the parent's end", "sh -c 'BWRAP --dev-bind / / --die-with-parent sleep 7.8125 & sleep 0.2; kill -9 $$' 2>/dev/null; "
+    .. "sleep 0.3; pgrep -f '^sleep 7.8125' > /dev/null && echo there || echo gone" },
+  { "--sync-fd", "BWRAP OS --bind tree /t --dev /dev --unshare-pid --sync-fd 7 sh -c '{ exec 1>&-; sleep 0.5; echo x > /t/x; "
+    .. "} & ls /proc/self/fd/7; exit 0' 7>&1 2>/dev/null | cat; cat tree/x; rm tree/x" },
+  { "--sync-fd with --as-pid-1", "BWRAP OS --unshare-pid --as-pid-1 --sync-fd 7 sh -c 'echo there >&7' 7>&1 2>/dev/null" },
+  { "--lock-file", "/usr/bin/python3 -c 'import fcntl, os, struct, sys, subprocess; name = \"data\"; "
+    .. "subprocess.run(sys.argv[1:]); f = os.open(name, os.O_RDWR); lock = fcntl.fcntl(f, fcntl.F_GETLK, "
+    .. "struct.pack(\"hhqqi4x\", fcntl.F_WRLCK, 0, 0, 0, 0)); print(struct.unpack(\"hhqqi4x\", lock)[0])' "
+    .. "BWRAP OS --bind data /d --dev /dev --unshare-pid --lock-file /d sh -c 'sleep 0.5 & exit 0'" },
+  { "a lock on nothing", "BWRAP OS --lock-file /nope true; BWRAP OS --unshare-pid --as-pid-1 --lock-file /usr true" },
+  -- what others are told
+  { "--info-fd", "BWRAP OS --unshare-pid --unshare-net --info-fd 7 true 7>info; sed 's/[0-9]\\+/N/' info" },
+  { "--json-status-fd", "BWRAP OS --unshare-all --json-status-fd 7 sh -c 'exit 4' 7>status; "
+    .. "sed 's/: [0-9]\\{2,\\}/: N/g' status" },
+  { "the status of a failed command", "BWRAP OS --json-status-fd 7 none 7>status; sed 's/[0-9]\\+/N/g' status" },
+  { "who the pid is", "BWRAP OS --info-fd 7 sleep 9 7>info & sleep 0.5; pid=$(grep -oE '[0-9]+' info | head -1); "
+    .. "cat /proc/$pid/comm; kill $pid; wait" },
+  { "who it is in a PID namespace", "BWRAP OS --unshare-pid --info-fd 7 sleep 9 7>info & sleep 0.5; "
+    .. "pid=$(grep -oE '[0-9]+' info | head -1); child=$(cat /proc/$pid/task/$pid/children); cat /proc/${child% }/comm; "
+    .. "kill -9 $pid; wait" },
+  { "--block-fd", "mkfifo go; BWRAP OS --block-fd 7 echo later 7<>go & sleep 0.2; echo sooner; echo > go; wait; rm go" },
+  { "a filter", "/usr/bin/python3 -c \"import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) "
+    .. "for line in [(0x20, 0, 0, 0), (0x15, 0, 1, NUMBER), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))\" > filter; "
+    .. "BWRAP OS --seccomp 7 mkdir /x 7<filter; BWRAP OS --add-seccomp-fd 7 mkdir /x 7<filter" },
+}
+
+--- What Debian's bubblewrap does not know yet, or this does not: the words, and what comes of them.
+local NEWER <const> = {
+  { "argv[0]", "BWRAP OS --argv0 other sh -c 'echo $0'", "other\nstatus 0" },
+  { "a level before messages", "BWRAP --level-prefix --nope", "<3>bwrap: Unknown option --nope\nstatus 1" },
+  { "that no step may fail", "BWRAP --not-a-security-boundary OS echo yes", "yes\nstatus 0" },
+  { "a link that is there already", "BWRAP OS --symlink a /l --symlink a /l readlink /l; BWRAP OS --symlink a /l "
+    .. "--symlink b /l true",
+    "a\nbwrap: Can't make symlink at /l: File exists\nstatus 1" },
+  { "a read-only overlay", "BWRAP OS --overlay-src low --overlay-src high --ro-overlay /o sh -c 'cat /o/a /o/b; echo > /o/c'",
+    "low\nhigh\nsh: 1: cannot create /o/c: Read-only file system\nstatus 2" },
+  { "an overlay in memory", "BWRAP OS --overlay-src low --overlay-src high --tmp-overlay /o sh -c 'cat /o/a; echo c > /o/c; "
+    .. "cat /o/c'; ls low high", "low\nc\nhigh:\nb\n\nlow:\na\nb\nstatus 0" },
+  { "an overlay that is kept", "mkdir -p kept/up kept/work; chmod 700 kept; BWRAP OS --overlay-src low --overlay kept/up "
+    .. "kept/work /o sh -c 'cat /o/a; echo c > /o/c'; cat kept/up/c; chmod -R u+rwx kept; rm -r kept", "low\nc\nstatus 0" },
+  { "an overlay of too little", "BWRAP --tmp-overlay /o true; BWRAP --overlay-src low --ro-overlay /o true; "
+    .. "BWRAP --overlay-src low --chdir / true; BWRAP --overlay-src low true",
+    "bwrap: --tmp-overlay requires at least one --overlay-src\nbwrap: --ro-overlay requires at least two --overlay-src\n"
+    .. ("bwrap: --overlay-src must be followed by another --overlay-src or one of --overlay, --tmp-overlay, or --ro-overlay\n")
+      :rep(2) .. "status 1" },
+  { "what is not supported yet", "BWRAP --userns 3 true; BWRAP --exec-label x true",
+    "bwrap: --userns is not supported yet\nbwrap: --exec-label is not supported yet\nstatus 1" },
+  { "capabilities with which --disable-userns would not hold", "BWRAP OS --unshare-user --cap-add cap_sys_resource "
+    .. "--disable-userns true", "bwrap: --disable-userns with the capability cap_sys_resource is not supported yet\nstatus 1" },
+  { "the help", "BWRAP --help | grep -c '^    --'; BWRAP --help | head -1; BWRAP 2>&1 | head -1; BWRAP OS 2>&1 | head -1",
+    "68\n" .. ("usage: nslua bwrap [OPTIONS...] [--] COMMAND [ARGS...]\n"):rep(3) .. "status 0" },
+}
+
+--- Runs a case's words with one of the two; the directories' own names are all that may differ.
+local function outcome(directory, words, program)
+  local values = {
+    BWRAP_PATH = program.path, BWRAP = program.words, OS = OS, NUMBER = ("%d"):format(sys.syscall_number "mkdir"),
+  }
+  local line = words:gsub("%f[%w_]([A-Z_]+)%f[^%w_]", values)
+  local output, status = probe.shell(("cd %s && { %s\n}"):format(directory, line))
+  return output .. "status " .. status
+end
+
+describe("nslua bwrap", function()
+  local here = sys.getcwd()
+  local path = here .. "/" .. probe.build .. "/nslua bwrap"
+  local programs = {
+    theirs = { words = "bwrap", path = "/usr/bin/bwrap" }, ours = { words = path, path = path },
+  }
+  local directory
+
+  setup(function()
+    directory = probe.directory()
+    probe.write(directory .. "/data", "data\n", "644")
+    probe.shell(("cd %s && mkdir tree low high && echo inner > tree/inner && echo low | tee low/a > low/b && echo high > high/b")
+      :format(directory))
+  end)
+  teardown(function() probe.remove(directory) end)
+
+  for _, case in ipairs(CASES) do
+    local name, words = case[1], case[2]
+    it("has the same outcome: " .. name, function()
+      if not has_bwrap then pending "there is no bwrap to compare with" end
+      if case.root and not probe.is_root then return end
+      assert.equal(outcome(directory, words, programs.theirs), outcome(directory, words, programs.ours))
+    end)
+  end
+
+  for _, case in ipairs(NEWER) do
+    it("also knows " .. case[1], function() assert.equal(case[3], outcome(directory, case[2], programs.ours)) end)
+  end
+end)
