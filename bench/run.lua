@@ -102,6 +102,10 @@ local function filter()
   row("the default filter and Landlock's belt, against none", 1.10, measure.rounds(10, 30, LOOP, LOOP .. " 0 unfiltered"))
 end
 
+local function exec()
+  row("process:exec, against box:run", nil, measure.rounds(10, 30, LOOP .. " 0 exec", LOOP))
+end
+
 --- 100 MB through stdout = "capture", and through a plain pipe.
 local function capture()
   local size, path = 100 << 20, OUT .. "/100MB"
@@ -148,6 +152,7 @@ attempt("nslua run, against bwrap", against_bwrap)
 attempt("nslua run, against unshare", against_unshare)
 attempt("nslua -e '', against lua5.4", start)
 attempt("filter", filter)
+attempt("exec", exec)
 attempt("capture", capture)
 attempt("binds", binds)
 attempt("compiling", compiling)

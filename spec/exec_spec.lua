@@ -134,6 +134,18 @@ describe("exec", function()
       end
     end)
 
+    it("beside the payload, whose signals it does not get where there is no PID namespace", function()
+      if (sys.landlock_abi() or 0) < 6 then return pending "Landlock keeps no signals here" end
+      with({ namespaces = { "user" } }, function(process)
+        local refused = exec(process, { "sh", "-c", ("kill -0 %d; kill -0 $PPID"):format(process.pid) })
+        assert.equal(2, select(2, refused.stdout:gsub("Operation not permitted", "")))
+      end)
+      with({}, function(process)
+        exec(process, { "sh", "-c", "kill -TERM $(pgrep -x sleep)" }) -- which may be its own end
+        assert.equal(15, process:wait(30).signal)
+      end)
+    end)
+
     it("from another command, too", function()
       with({}, function(process)
         local first <close> = assert(process:exec { "sleep", "600" })
@@ -191,9 +203,9 @@ describe("exec", function()
 
     it("a time limit, that is not the sandbox's", function()
       with({}, function(process)
-        local result = exec(process, { "sleep", "600", timeout = 0.2 })
+        local result = exec(process, { "sleep", "600", timeout = 1 })
         assert.same({ "timeout", 9 }, { result.reason, result.signal })
-        local asked = exec(process, { "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done", timeout = 0.3, grace = 10 })
+        local asked = exec(process, { "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done", timeout = 1, grace = 10 })
         assert.same({ "timeout", 5 }, { asked.reason, asked.code })
         assert.is_true(exec(process, { "true" }).ok)
       end)
@@ -336,17 +348,41 @@ describe("exec", function()
       assert.equal("ESRCH", select(2, process:exec { "true" }).code)
     end)
 
-    it("no process left in the limit of the user", function()
-      if probe.is_root then return pending "the limit does not hold root" end
-      local output = watch.host [[
-        local process <close> = assert(sandbox {}:spawn { "sleep", "600" })
-        local command <close> = assert(process:exec { "true" })
-        command:wait()
-        print(command.result.ok)
-        assert(sys.setrlimit("nproc", 1, 1))
-        print(select(2, sandbox {}:spawn { "true" }).code)
-      ]]
-      assert.equal("true\nEAGAIN\n", output)
+    it("a limit on processes or files that keeps the stage from being made", function()
+      for limit, code in pairs { ["nproc=2:2"] = "EAGAIN", ["nofile=3:3"] = "EPROTO", ["nofile=4:4"] = "EBADF" } do
+        with({}, function(process)
+          local _, status = probe.shell(("prlimit --pid=%d --%s"):format(process.stage:pid(), limit))
+          assert.equal(0, status)
+          local command, err = process:exec { "true" }
+          assert.is_nil(command)
+          assert.matches("^exec: start of the stage: .*" .. code, tostring(err))
+          assert.is_true(process:kill())
+          assert.equal(15, process:wait(30).signal)
+        end)
+      end
+    end)
+
+    it("a terminal that the recipe's Landlock does not allow", function()
+      if (sys.landlock_abi() or 0) < 1 then return pending "there is no Landlock here" end
+      local rules = { exec = { "/usr", "/bin", "/lib", { "/lib64", optional = true } } }
+      local options = { "tty", tty = true, stdin = "null", stdout = "capture", timeout = 30 }
+      with({ landlock = rules }, function(process)
+        local command, err = process:exec(options)
+        assert.same({ nil, "terminal", "EACCES" }, { command, err.step, err.code })
+      end)
+      rules.rw = { "/dev/pts" }
+      with({ landlock = rules }, function(process)
+        local command <close> = assert(process:exec(options))
+        assert.matches("^/dev/pts/0\r\n", command:wait().stdout)
+      end)
+    end)
+
+    it("a priority that cannot be had again", function()
+      if not probe.is_root then return pending "only root raises a priority" end
+      with({ namespaces = { "pid", "mount" }, scheduling = { nice = -5 } }, function(process)
+        local command, err = process:exec { "true" }
+        assert.same({ nil, "scheduling" }, { command, err.step })
+      end)
     end)
   end)
 
@@ -397,6 +433,20 @@ describe("exec", function()
       end
     end)
 
+    it("with its stage, whoever ends that", function()
+      for _, fields in ipairs { {}, { caps = { "kill" } }, { namespaces = { "user" } } } do
+        with(fields, function(process)
+          local marker = watch.marker()
+          local command <close> = assert(process:exec { "sleep", marker })
+          local stage = probe.read(("/proc/%d/status"):format(command.pid)):match "PPid:%s*(%d+)"
+          probe.shell("kill -9 " .. stage)
+          assert.equal(9, command:wait(30).signal)
+          assert.is_true(watch.vanish(marker))
+          assert.is_true(exec(process, { "true" }).ok)
+        end)
+      end
+    end)
+
     it("with its maker", function()
       for _, fields in ipairs { "{}", "{ namespaces = { 'user' } }" } do
         local marker = watch.marker()
@@ -413,17 +463,16 @@ describe("exec", function()
       local marker, other = watch.marker(), watch.marker()
       local output = watch.host(([[
         local box = sandbox { namespaces = { "user", "pid" }, lifetime = "detached" }
-        local process = assert(box:spawn { "sleep", "600" })
+        local process = assert(box:spawn { "sleep", "%s" })
         local command = assert(process:exec { "sleep", "%s" })
-        local late = assert(process:exec { "sleep", "%s", timeout = 0.2 })
+        local late = assert(process:exec { "sleep", "%s", timeout = 1 })
         print(late:wait().reason)
         process:close()
         command:close()
-        print(process.stage == nil)
-      ]]):format(marker, other))
-      assert.equal("timeout\nfalse\n", output)
+      ]]):format(marker, marker, other))
+      assert.equal("timeout\n", output)
       assert.is_true(watch.vanish(other, 0))
-      assert.is_true(watch.appear(marker))
+      assert.is_true(watch.appear(marker, 2))
       watch.vanish(marker, 0)
     end)
 
@@ -463,7 +512,7 @@ for stage in stages:
         except OSError: pass
     try: print(stage, os.listdir('/proc/%s/fd' % stage))
     except OSError: pass
-    if open('/proc/%s/cmdline' % stage).read() != 'nslua\\0sandbox<>\\0': print(stage, 'cmdline')
+    if open('/proc/%s/cmdline' % stage).read() != 'nslua\0sandbox<>\0': print(stage, 'cmdline')
 ]]
           assert.equal("3\n", exec(process, { "python3", "-c", code }).stdout)
           assert.is_nil(command.result)
@@ -473,6 +522,18 @@ for stage in stages:
   end)
 
   describe("many times", function()
+    it("when the maker is killed meanwhile leaves nothing", function()
+      local marker = watch.marker()
+      for i = 1, watch.full and 200 or 20 do
+        watch.host(([[
+          local process = assert(sandbox(%s):spawn { "sleep", "%s" })
+          os.execute("(sleep 0.0%d; kill -9 " .. sys.getpid() .. ") &")
+          for _ = 1, 10000 do process:exec { "sleep", "%s" } end
+        ]]):format(i % 2 == 0 and "{}" or "{ namespaces = { 'user' } }", marker, i % 7, marker))
+      end
+      assert.is_true(watch.vanish(marker))
+    end)
+
     it("in a row leaves nothing", function()
       with({}, function(process)
         local inner = watch.footprint()
@@ -493,21 +554,6 @@ for stage in stages:
           assert.same({ i, i .. "\n" }, { result.code, result.stdout })
         end
       end)
-    end)
-  end)
-
-  describe("when the reaper gets a message that it cannot use", function()
-    it("goes on", function()
-      local process <close> = assert(sandbox {}:spawn { "sleep", "600" })
-      for registers = 3, 20, 17 do
-        local stage <close> = assert(process.stage:exec { operations = "", registers = registers })
-        assert.equal("joined", stage:receive(true))
-        local kind, failure = stage:receive(true)
-        assert.same({ "failed", 8 }, { kind, failure.errno }) -- ENOEXEC: the plan ends
-      end
-      local garbage <close> = assert(process.stage:exec { operations = ("\255"):rep(64), registers = 3 })
-      assert.equal("joined", garbage:receive(true))
-      assert.equal("true", tostring(exec(process, { "true" }).ok))
     end)
   end)
 end)

@@ -144,8 +144,10 @@ local RECIPES <const> = {
   { "a sandbox whose filter only logs", "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" },
   { "the default sandbox", "sandbox { fs = { fs.os(), fs.ro(directory, directory) } }" },
   { "a further command in a sandbox", "sandbox { namespaces = { 'user', 'pid' } }", "exec" },
-  { "a further command in a sandbox without a PID namespace", "sandbox { namespaces = { 'user' } }", "exec" },
 }
+if watch.full then
+  RECIPES[#RECIPES + 1] = { "a further command without a PID namespace", "sandbox { namespaces = { 'user' } }", "exec" }
+end
 
 --- How often each call is made, by the process of a clean run that makes it most often.
 local function count_calls(trace)

@@ -299,7 +299,7 @@ describe("running a program", function()
     end)
 
     it("kill while it ends costs no result", function()
-      for _ = 1, 200 do
+      for _ = 1, 50 do
         local process <close> = assert(light:spawn { "true" })
         while process:kill "WINCH" do sys.poll(0) end
         assert.is_true(assert(process:wait(30)).ok)
@@ -585,6 +585,38 @@ describe("running a program", function()
       assert.equal(1, #watch.processes(marker))
       process:stop()
       assert.equal(9, process:wait(5).signal)
+    end)
+  end)
+
+  describe("the stage makes another one (exec_spec has what that is good for)", function()
+    it("for a command, its streams, its descriptors, its terminal", function()
+      local process <close> = assert(sandbox {}:spawn { "sleep", "600" })
+      local null <close> = assert(io.open "/dev/null")
+      for _ = 1, 3 do
+        local command <close> = assert(process:exec { "sh", "-c", "cat; test -e /dev/fd/9 && exit 5", stdin = "text",
+          stdout = "capture", fds = { [9] = null } })
+        local result = command:wait(30)
+        assert.same({ 5, "text" }, { result.code, result.stdout })
+        local shown <close> = assert(process:exec { "tty", tty = true, stdin = "null", stdout = "capture" })
+        assert.equal("/dev/pts/0\r\n", shown:wait(30).stdout)
+        assert.equal("ENOENT", select(2, process:exec { "no-such-command" }).code)
+      end
+    end)
+
+    it("and goes on when it cannot use what it gets", function()
+      local process <close> = assert(sandbox {}:spawn { "sleep", "600" })
+      for registers = 3, 20, 17 do
+        local stage <close> = assert(process.stage:exec { operations = "", registers = registers })
+        assert.equal("joined", stage:receive(true))
+        local kind, failure = stage:receive(true)
+        assert.same({ "failed", 8 }, { kind, failure.errno }) -- ENOEXEC: the plan ends
+      end
+      local garbage <close> = assert(process.stage:exec { operations = ("\255"):rep(64), registers = 3 })
+      assert.equal("joined", garbage:receive(true))
+      local abandoned = assert(process.stage:exec { operations = "", registers = 3 })
+      abandoned:close()
+      local command <close> = assert(process:exec { "true" })
+      assert.is_true(command:wait(30).ok)
     end)
   end)
 end)

@@ -72,6 +72,16 @@ describe("the list of what runs", function()
     assert.equal("", process:wait().stdout) -- /proc in there shows nobody that may not be looked into
   end)
 
+  it("has a sandbox once, whatever further commands run in it", function()
+    local process <close> = spawned(sandbox {})
+    local command <close> = assert(process:exec { "sleep", "30", stdout = "null", stderr = "null" })
+    local listed = {}
+    for _, one in ipairs(running.list()) do listed[one.pid] = one end
+    assert.truthy(command.pid)
+    assert.is_nil(listed[command.pid])
+    assert.equal(3, listed[process.pid].processes) -- with the stage of the command
+  end)
+
   it("tells when the maker is gone", function()
     local marker = watch.marker()
     local output = watch.host(([[

@@ -37,6 +37,7 @@ static long tell_joined(void) {
 static _Noreturn void become_another(long parent, const int *fds, size_t count) {
   stage.machine = (struct machine){ 0 };
   stage.recorder = 0;
+  stage.awaits_leave = 0;
   long r = place(fds, count);
   if (r < 0) {
     refuse(fds[0], r);

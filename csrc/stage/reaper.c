@@ -94,13 +94,22 @@ static _Noreturn void abandon(const struct watch *watch) {
   leave(125);
 }
 
+/* Our group goes with us, and the maker wants to read what it says: it gives us leave, or is gone itself. */
+static void await_leave(void) {
+  struct pollfd maker[] = { { .fd = CONTROL, .events = POLLIN },
+                            { .fd = MAKER, .events = POLLIN } };
+  while (SYSCALL(ppoll, maker, 2, 0, 0, SIGNAL_SET_SIZE) == -EINTR) continue;
+}
+
 /* The payload has ended, and with it the sandbox, unless that is to go on for those who are left. */
 static void end_payload(struct watch *watch, int status, const struct rusage *used) {
+  watch->payload = NOBODY;
   if (!watch->lingers && end_all(watch) < 0) leave(125); /* nobody knows who is left */
   report_recorded();
   report_end(status, used);
-  if (!watch->lingers) leave(0);
-  watch->payload = NOBODY;
+  if (watch->lingers) return;
+  if (stage.awaits_leave) await_leave();
+  leave(0);
 }
 
 /* Reaps some of those who have ended, and tells whether there may be more: who forks fast must not keep us from

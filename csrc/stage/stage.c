@@ -52,6 +52,14 @@ long stage_await(struct call *call) {
   return n < 0 ? n : command.kind == COMMAND_GO ? 0 : -EPROTO;
 }
 
+/** The reaper awaits leave to end, until its maker has read what the control group counted: a group that
+    systemd has made goes with its last process. */
+long stage_await_leave(struct call *call) {
+  (void)call;
+  stage.awaits_leave = 1;
+  return 0;
+}
+
 /* Tells the maker that all is set up, and waits until it lets the payload begin. */
 long stage_announce(struct call *call) {
   struct record record = { .kind = RECORD_READY, .held = stage.held };

@@ -11,8 +11,9 @@ struct stage {
   size_t plan_size;
   struct machine machine;
   struct held held;
-  long pid;   /* of the one that has split */
-  int failed; /* set in the payload's process, which shares this memory until it executes */
+  long pid;         /* of the one that has split */
+  int awaits_leave; /* it ends when its maker has read what its group counted */
+  int failed;       /* set in the payload's process, which shares this memory until it executes */
   struct recorder *recorder; /* NULL without one */
   int kept[MAX_KEPT];        /* fds that stay open as long as the sandbox */
   int kept_count;

@@ -144,7 +144,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function Group.new(plan, pid)
-  local self = setmetatable({ parts = {}, own_processes = plan.own_processes }, Group)
+  local self = setmetatable({ parts = {}, own_processes = plan.own_processes, late = plan.late }, Group)
   for _, place in ipairs(plan.places) do
     local ok, err = add_part(self, place, pid)
     if not ok then

@@ -57,7 +57,10 @@ end
 local function record_groups(plan, groups)
   if not groups then return end
   plan:owner "control group"
-  if groups.late then plan.setup:await() end
+  if groups.late then
+    plan.setup:await()
+    plan.setup:await_leave()
+  end
   for i in ipairs(groups.places) do
     groups.registers[i] = plan.first:register()
     plan.setup:write(groups.registers[i], "0")

@@ -108,6 +108,8 @@ end
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and signals.KILL or nil
+  local group = self.group and self.group.late and self.group:usage()
+  if group then self.stage:go() end
   local status = not self.lingers and self.stage:reap()
   local was_killed = not status or status & 0x7f ~= 0
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
@@ -117,7 +119,7 @@ local function finish(self, ended)
   if not drained then return nil, err end
   if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
-  local group = self.group and self.group:usage() or nil
+  group = group or self.group and self.group:usage() or nil
   if signal == signals.KILL and not self.stopped and group and (group.oom_kills or 0) > 0 then self.reason = "oom" end
   self.result = setmetatable({
     ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,

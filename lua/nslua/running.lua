@@ -60,14 +60,16 @@ local function is_stage(pid)
   return link ~= nil and directory ~= nil and (link.uid ~= directory.uid or link.uid == 0)
 end
 
---- The name of the sandbox whose reaper a process is, or nil. What we are in ourselves is no sandbox that runs here: its
---- reaper has no parent that we could see.
-local function name_of(pid, process)
-  if process.parent == 0 then return nil end
+--- The name of the sandbox whose stage a process is, or nil.
+local function name_of(pid)
   local words = words_of(pid)
   local name = #words == 2 and words[1] == "nslua" and words[2]:match "^sandbox<(.*)>$"
   return name and is_stage(pid) and name or nil
 end
+
+--- Whether a stage is that of a sandbox that runs here. What we are in ourselves does not: its stage has no parent that we
+--- could see. A stage whose parent is one is that of a further command in a sandbox.
+local function is_reaper(process) return process.parent ~= 0 and not name_of(process.parent) end
 
 local function payload_of(pid)
   return math.tointeger(tonumber((read(pid, ("task/%d/children"):format(pid)) or ""):match "^%d+"))
@@ -99,8 +101,8 @@ end
 function M.list()
   local all, list = processes(), {}
   for pid, process in pairs(all) do
-    local name = name_of(pid, process)
-    list[#list + 1] = name and describe(all, pid, name)
+    local name = name_of(pid)
+    list[#list + 1] = name and is_reaper(process) and describe(all, pid, name) or nil
   end
   table.sort(list, function(a, b)
     local first, second = all[a.reaper].start, all[b.reaper].start
