@@ -115,6 +115,7 @@ local CASES <const> = {
   { "a read-only one", "BWRAP OS --ro-bind tree /t sh -c 'cat /t/inner; echo y > /t/made'" },
   { "a shared file", "BWRAP OS --bind data /a/b sh -c 'cat /a/b; ls -ld --time-style=+ /a'" },
   { "relative destinations", "BWRAP OS --ro-bind tree t --dir d/e sh -c 'ls -d /t/inner /d/e'" },
+  { "destinations with dots", "BWRAP OS --dir /a --ro-bind tree /a/../t/./u cat /t/u/inner" },
   { "a source that is missing", "BWRAP OS --bind /nope /x true; BWRAP OS --ro-bind nope /x true" },
   { "one that may be missing", "BWRAP OS --bind-try /nope /x --ro-bind-try nope /y --dev-bind-try nope /z ls /" },
   { "a source that is open", "BWRAP OS --bind-fd 7 /t cat /t/inner 7<tree; BWRAP OS --ro-bind-fd 7 /d sh -c 'cat /d; "

@@ -70,8 +70,16 @@ end
 
 local function absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() .. "/" .. path end
 
---- A destination is meant from the root on, whatever it begins with.
-local function inside(path) return path:sub(1, 1) == "/" and path or "/" .. path end
+--- A destination is meant from the root on, whatever it begins with; ".." takes back the component before it.
+local function inside(path)
+  if not ("/" .. path .. "/"):find("/../", 1, true) then return path:sub(1, 1) == "/" and path or "/" .. path end
+  local components = {}
+  for component in path:gmatch "[^/]+" do
+    if component == ".." then components[#components] = nil
+    elseif component ~= "." then components[#components + 1] = component end
+  end
+  return "/" .. table.concat(components, "/")
+end
 
 --- Directories that are made on the way are open to those to whom what is made there is.
 local function parents_of(mode)
