@@ -55,6 +55,20 @@ describe("nslua bundle", function()
     assert.matches("No such file", (probe.shell(("%s bundle %s/none.lua -o %s"):format(probe.nslua, directory, program))))
   end)
 
+  it("writes to nothing that is there already under the name of its new file", function()
+    local victim = directory .. "/victim"
+    probe.write(victim, "precious")
+    probe.write(directory .. "/script.lua", "print 'whole'")
+    local make = ("exec %s bundle %s/script.lua -o %s"):format(probe.nslua, directory, program)
+    assert.equal("", (probe.shell(("ln -s %s %s.new"):format(victim, program))))
+    local output, status = probe.shell(("sh -c 'ln -s %s %s.$$; %s'"):format(victim, program, make))
+    assert.matches("File exists", output)
+    assert.equal(125, status)
+    assert.equal("", (probe.shell(make)))
+    assert_output("whole\n", 0, program)
+    assert_output("precious", 0, "cat " .. victim)
+  end)
+
   it("notices when what was appended is damaged", function()
     bundle "print 'whole'"
     probe.shell(("printf X | dd of=%s bs=1 seek=$(($(stat -c %%s %s) - 9)) conv=notrunc"):format(program, program))

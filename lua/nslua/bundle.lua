@@ -8,6 +8,7 @@ local M = {}
 
 local MAGIC <const> = table.concat { "nslua-bundle", "-at\0" } -- in two parts: as one it would stand here, too
 local PLACE <const> = "=I8I8I8" -- offset, size, checksum
+local MODE <const> = tonumber("755", 8)
 
 --- FNV-1a.
 local function checksum(data)
@@ -52,15 +53,31 @@ local function content_of(script, modules)
   return table.concat(lines, "\n")
 end
 
+--- All of it, or nil and a message.
+local function write_all(file, data)
+  local at = 1
+  while at <= #data do
+    local n, message = sys.write(file, data, at)
+    if not n then return nil, message end
+    at = at + n
+  end
+  return true
+end
+
+--- The new file bears a name that nothing bears yet: in a directory that others may write, too, that would not be ours to
+--- write to.
 local function write_program(path, parts)
-  local temporary = path .. ".new"
-  local file, message = io.open(temporary, "wb")
-  local ok = file and file:write(table.unpack(parts)) and file:close()
-  if ok then ok, message = sys.chmod(nil, temporary, tonumber("755", 8)) end
+  local temporary = ("%s.%d"):format(path, sys.getpid())
+  local file, message = sys.open(nil, temporary, { "write", "create", "exclusive" })
+  if not file then return nil, message end
+  local ok
+  ok, message = write_all(file, table.concat(parts))
+  file:close()
+  if ok then ok, message = sys.chmod(nil, temporary, MODE) end
   if ok then ok, message = os.rename(temporary, path) end
   if ok then return true end
   os.remove(temporary)
-  return nil, message or temporary .. ": cannot be written"
+  return nil, message
 end
 
 --- Makes a program of this host and a script.
