@@ -211,6 +211,23 @@ describe("the group of a sandbox", function()
     collectgarbage()
   end)
 
+  limited("memory", "is made all the same, and no other is left, when somebody locks what we make before we do", function()
+    local flock, taken = sys.flock, {}
+    sys.flock = function(fd, operation)
+      if #taken < 3 then
+        taken[#taken + 1] = sys.open(nil, sys.readlink("/proc/self/fd/" .. fd:fileno()), { "read", "directory" })
+        flock(taken[#taken], "exclusive")
+      end
+      return flock(fd, operation)
+    end
+    local result = inside.run(sandbox { limits = { memory = "64M" } }, { "true" })
+    sys.flock = flock
+    assert.is_true(result and result.ok)
+    assert.equal("", groups())
+    for _, fd in ipairs(taken) do fd:close() end
+    assert.equal(3, #taken)
+  end)
+
   limited("memory", "ends at once with all in it, without a PID namespace as well", function()
     local marker = watch.marker()
     local box = sandbox { namespaces = { "user" }, limits = { pids = 20 } }

@@ -77,6 +77,7 @@ local function make(part)
       part.path = path
       return true
     end
+    if ok then os.remove(path) end -- somebody has locked it before us, as everybody can
     if not ok and errno ~= EEXIST then break end
   end
   return nil, failed("control group " .. path, errno)
