@@ -185,6 +185,24 @@ describe("exec", function()
       end)
     end)
 
+    it("descriptors that end with it, whatever the sandbox itself keeps open", function()
+      local held = {}
+      for i = 1, 8 do held[i] = assert(io.open "/dev/null") end
+      with({ namespaces = { "user", "pid" } }, function(process)
+        local reader, writer = sys.pipe()
+        local fds = {}
+        for number = 3, 9 do fds[number] = writer:fileno() end
+        local code = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec sleep 600"
+        local command <close> = assert(process:exec { "sh", "-c", code, fds = fds })
+        writer:close()
+        assert.is_true(sys.poll(30, reader, "r"))
+        assert.equal("", sys.read(reader))
+        assert.is_nil(command.result)
+        reader:close()
+      end, { hold = held })
+      for _, file in ipairs(held) do file:close() end
+    end)
+
     it("all the descriptors that there may be", function()
       with({}, function(process)
         local null <close> = assert(io.open "/dev/null")
@@ -488,6 +506,43 @@ describe("exec", function()
         assert.is_true(command:kill())
         assert.equal(15, command:wait(30).signal)
       end)
+    end)
+  end)
+
+  describe("among processes that stop or kill all others", function()
+    local CODE <const> = [[
+import os, sys
+while True:
+    for pid in range(os.getpid() + 1, os.getpid() + 400):
+        try: os.kill(pid, int(sys.argv[1]))
+        except OSError: pass
+]]
+
+    --- A further command, without any limit of time.
+    local function attempt(signal)
+      return with({}, function(process)
+        sys.poll(0.5)
+        local command, err = process:exec { "true" }
+        if command then command:close() end
+        return command, tostring(err)
+      end, { "python3", "-c", CODE, tostring(signal), stdout = "null", stderr = "null" })
+    end
+
+    it("is given up, and does not make us wait for ever", function()
+      local command, message
+      for _ = 1, 5 do
+        command, message = attempt(19)
+        if not command then break end
+      end
+      assert.is_nil(command)
+      assert.matches("not answered for 10 s", message)
+    end)
+
+    it("is not taken for the end of the sandbox", function()
+      for _ = 1, 5 do
+        local command, message = attempt(9)
+        if not command then assert.not_matches("has ended", message) end
+      end
     end)
   end)
 

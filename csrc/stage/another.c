@@ -33,11 +33,12 @@ static long tell_joined(void) {
   return r;
 }
 
-/* What is known of the namespaces stays: they are the same. */
+/* What is known of the namespaces stays: they are the same. What this one keeps open is not the other's to keep. */
 static _Noreturn void become_another(long parent, const int *fds, size_t count) {
   stage.machine = (struct machine){ 0 };
   stage.recorder = 0;
   stage.awaits_leave = 0;
+  stage.kept_count = 0;
   long r = place(fds, count);
   if (r < 0) {
     refuse(fds[0], r);

@@ -10,6 +10,7 @@ local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
 local EPERM <const>, ESRCH <const>, EAGAIN <const>, ENOSYS <const> = 1, 3, 11, 38
+local PATIENCE <const> = 10 -- seconds
 
 local M = {}
 
@@ -168,13 +169,26 @@ local function spawn_stage(ready, payload, fds, userns, terminal, group, times)
   return stage
 end
 
---- The first message; or nil and an error, when the time is over before it comes.
-local function first_message(stage, deadline)
+--- Whether the stage has ended; who is about to is in no group any more.
+local function has_ended(stage) return sys.poll(1, stage:pidfd(), "r") end
+
+--- Until when a stage may take for its next message: where others live already, they may be able to stop it.
+-- @treturn ?number of the monotonic clock
+-- @treturn string what to say then
+local function patience_for(ready, deadline)
+  local patience = (ready.first or ready.target) and sys.clock() + PATIENCE
+  if not patience or deadline and deadline < patience then
+    return deadline, "the time limit passed while it set the sandbox up"
+  end
+  return patience, ("it has not answered for %d s: who lives in the sandbox may have stopped it"):format(PATIENCE)
+end
+
+--- The next message; or nil and an error, when the time is over before it comes.
+local function next_message(recipe, stage, deadline)
+  local last, reason = patience_for(recipe, deadline)
   while true do
-    local left = deadline and deadline - sys.clock()
-    if left and left <= 0 then
-      return nil, Error.new { step = "stage", reason = "the time limit passed while it set the sandbox up" }
-    end
+    local left = last and last - sys.clock()
+    if left and left <= 0 then return nil, Error.new { step = "stage", reason = reason } end
     local ready, _, errno = sys.poll(left, stage:fileno(), "r")
     if errno then return nil, Error.new { step = "poll", errno = errno } end
     if ready then
@@ -195,13 +209,18 @@ local function exec_failure(step, errno)
   return Error.new { step = "exec", errno = errno, reason = UNTOLD[errno] }
 end
 
+--- Why a stage has ended before it could tell anything.
+local function end_of_stage(maker)
+  if has_ended(maker) then return exec_failure("stage", ESRCH) end
+  return Error.new { step = "exec", reason = "the stage of the command was ended, as who lives in the sandbox can do it" }
+end
+
 --- Where another stage is to make this one: whether it has.
-local function await_joined(stage, deadline)
-  local kind, record = first_message(stage, deadline)
+local function await_joined(ready, stage, maker, deadline)
+  local kind, record = next_message(ready, stage, deadline)
   if kind == "joined" then return true end
   if kind == "failed" then return nil, failure.of_spawn("exec: start of the stage", record.errno) end
-  if kind then return nil, exec_failure("stage", ESRCH) end
-  return nil, record
+  return nil, kind and end_of_stage(maker) or record
 end
 
 --- What is told of a sandbox that is set up.
@@ -212,18 +231,18 @@ end
 --- Set-up has failed, or the payload has started. A terminal comes before: the stage waits until we have it. And it
 --- waits until who wants to know that all is set up has been told.
 local function await_start(ready, stage, payload, deadline, terminal)
-  local kind, record = first_message(stage, deadline)
+  local kind, record = next_message(ready, stage, deadline)
   if kind == "terminal" then
     local ok, err = terminal:connect(record)
     if not ok then return nil, err end
     stage:go()
-    kind, record = first_message(stage, deadline)
+    kind, record = next_message(ready, stage, deadline)
   end
   if kind == "ready" then
     local ok, err = pcall(payload.announce, news_of(ready, stage, record))
     if not ok then return nil, err end
     stage:go()
-    kind, record = first_message(stage, deadline)
+    kind, record = next_message(ready, stage, deadline)
   end
   if kind == "started" then
     local ok, err = check_held(ready, record)
@@ -303,9 +322,6 @@ local function drop_group(group, err)
 end
 
 -- -- the wait --
-
---- Whether the stage has ended; who is about to is in no group any more.
-local function has_ended(stage) return sys.poll(1, stage:pidfd(), "r") end
 
 --- Waits until the payload has started and is what it should be, in its group; otherwise all ends.
 -- @treturn[1] table held
@@ -405,7 +421,7 @@ function M.further(ready, maker, options, argv, stdio, deadline, terminal)
   }
   if not stage then return nil, exec_failure(step, errno) end
   local joined, held
-  joined, err = await_joined(stage, deadline)
+  joined, err = await_joined(ready, stage, maker, deadline)
   if not joined then
     stage:close()
     return nil, err
