@@ -71,6 +71,19 @@ describe("a handle of a namespace", function()
     end
   end)
 
+  it("is joined by root's sandboxes with a user namespace of their own, which has no say over it", function()
+    if not probe.is_root then return pending "an ordinary user's handles come with their user namespace" end
+    local handles = made("net", "uts", "ipc", "cgroup")
+    local namespaces = {}
+    for kind, handle in pairs(handles) do namespaces[kind] = handle end
+    for _, caps in ipairs { false, "all" } do
+      local box = sandbox { namespaces = namespaces, caps = caps or nil }
+      local result = assert(inside.run(box, { "sh", "-c", "hostname mine || ip link set lo up || echo $$" }))
+      assert.matches("^%d+\n", result.stdout)
+      for kind, handle in pairs(handles) do assert.equal(handle:inode(), result.enforced.namespaces[kind]) end
+    end
+  end)
+
   it("keeps a namespace alive at a path", function()
     if not probe.is_root then return pending "pinning takes sys_admin over the host's mounts" end
     local directory = probe.directory()

@@ -25,24 +25,27 @@ local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
 
 -- -- sections --
 
+--- The fd of a namespace that a recipe joins.
+local function handle_of(kind, handle)
+  if type(handle) ~= "string" then return handle end
+  local opened, message, errno = sys.open(nil, handle, "read")
+  if opened then return opened end
+  return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
+    reason = not errno and message or nil }
+end
+
+--- A new user namespace has no say over what is joined: that comes before it, by a process of ours that makes the stage.
 local function record_joins(plan, joined)
   if joined.mount then -- what is /proc in there is somebody else's
     plan:owner "namespaces"
     plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
   end
   for _, kind in ipairs { "user", "cgroup", "ipc", "uts", "net", "pid", "mount", "time" } do
-    local handle = joined[kind]
-    if handle then
+    if joined[kind] then
       plan:owner("join namespace " .. kind)
-      if type(handle) == "string" then
-        local opened, message, errno = sys.open(nil, handle, "read")
-        if not opened then
-          return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
-            reason = not errno and message or nil }
-        end
-        handle = opened
-      end
-      plan.setup:setns(handle, kind)
+      local handle, err = handle_of(kind, joined[kind])
+      if not handle then return nil, err end
+      if plan.new.user then table.insert(plan.joins, handle) else plan.setup:setns(handle, kind) end
     end
   end
   if joined.user then
@@ -278,7 +281,7 @@ local function new_plan(recipe, new, identity, tty, groups)
     nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
     detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
-    tty = tty,
+    tty = tty, joins = {},
   }
   plan.unshared = {}
   for kind in pairs(new) do
