@@ -174,7 +174,7 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
   uint64_t all = ~(uint64_t)0, old;
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
   long pid = spawn->join_count == 0 ? clone_call(&args, stack + sizeof stack, run_child, &child)
-                               : clone_joined(spawn, &args, stack + sizeof stack, &child);
+                                    : clone_joined(spawn, &args, stack + sizeof stack, &child);
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
   *step = child.step;
   if (pid < 0) return pid;
