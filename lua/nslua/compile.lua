@@ -5,7 +5,6 @@ local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
-local group_limits = require "nslua.group_limits"
 local landlock = require "nslua.landlock"
 local kernel = require "nslua.kernel"
 local scheduling = require "nslua.scheduling"
@@ -321,6 +320,12 @@ local function identity_of(recipe, new, joined, at, target)
   return identity
 end
 
+--- The control groups that its limits want; false when they want none. @return them; or nil and an error
+local function groups_of(recipe)
+  if not recipe.limits then return false end
+  return require "nslua.group_limits".resolve(recipe.limits, seccomp.only_logs(recipe) and 2 or 1)
+end
+
 --- Records what comes after the files: the recipe's own steps, what the payload is held to, the split.
 -- @treturn[1] table what holds of Landlock, as record_landlock
 -- @treturn[1] table the sets that the payload holds
@@ -375,7 +380,7 @@ local function compile(recipe, new, joined, at, tty, target)
   local identity, groups
   identity, err = identity_of(recipe, new, joined, at, target)
   if not identity then return nil, err end
-  groups, err = group_limits.resolve(recipe.limits, seccomp.only_logs(recipe) and 2 or 1)
+  groups, err = groups_of(recipe)
   if groups == nil then return nil, err end
   local plan = new_plan(recipe, new, identity, tty, groups)
   reserve_registers(plan)
