@@ -41,6 +41,17 @@ function Process:payload_pid()
   return start.payload_pid(self.stage)
 end
 
+--- A namespace that the payload is in, as a handle: it can be looked at, kept, and joined by other recipes.
+-- @tparam string kind as "net"
+-- @treturn[1] nslua.namespace
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Process:ns(kind)
+  local pid = self.pid
+  if pid then return require "nslua.ns".open(pid, kind) end
+  return nil, Error.new { step = "namespace " .. tostring(kind), errno = ESRCH }
+end
+
 --- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.
 -- When it is readable, or the time is over, wait(0) does what there is to do: it moves the streams and gives the result.
 -- An event loop has to be told that the fd is gone before it calls that.
