@@ -82,6 +82,8 @@ local function against_bwrap()
   local line = dofile(directory .. "/bwrap.lua")(nslua.sandbox {}, OUT)
   command_row("nslua run RECIPE, against bwrap", 0.70, write_recipe("default.lua", "return sandbox {}"), line)
   note "both: the default recipe's binds, file systems, files, namespaces; bwrap's line is made from the plan"
+  command_row("nslua bwrap, against bwrap", 0.75, (line:gsub("^bwrap", NSLUA .. " bwrap")), line)
+  note "the same words for both"
 end
 
 local function against_unshare()

@@ -96,6 +96,17 @@ describe("a limit of a control group", function()
     assert.same({ value = 64 << 20, by = result.enforced.limits.memory.by }, result.enforced.limits.memory)
   end)
 
+  limited("memory", "of memory is told by nslua run, and what the sandbox has used", function()
+    local directory = probe.directory()
+    probe.write(directory .. "/recipe.lua", "return sandbox { limits = { memory = '64M' } }\n")
+    local output, status = probe.shell(("%s run --stats %s/recipe.lua -- python3 -c 'x = bytearray(200 << 20)'"):format(
+      probe.nslua, directory))
+    probe.remove(directory)
+    assert.equal(137, status)
+    assert.matches("nslua: killed for want of memory\n", output)
+    assert.matches("nslua: all: OOM +1 killed\n", output)
+  end)
+
   limited("memory", "of memory is not what killed a payload that was killed otherwise", function()
     local box = sandbox { limits = { memory = "64M" } }
     local result = inside.run(box, { "sh", "-c", "kill -9 $$" })

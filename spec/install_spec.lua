@@ -34,7 +34,7 @@ describe("an installed nslua", function()
 
     setup(function()
       root = directory .. "/root"
-      local output, status = offline("make -j2 install PREFIX=/usr DESTDIR=" .. root)
+      local output, status = offline("make -j2 install WITH_BWRAP=1 PREFIX=/usr DESTDIR=" .. root)
       assert.equal(0, status, output)
     end)
 
@@ -45,6 +45,11 @@ describe("an installed nslua", function()
         print(select(2, package.searchers[2] "nslua.sandbox"))']]):format(program))))
     end)
 
+    it("has bubblewrap's command line as a program of its own, if that is wanted", function()
+      assert.equal("bin/bwrap\nbin/nslua\n", (probe.shell(("cd %s/usr && ls -l bin | grep ^l; ls bin/*"):format(root))))
+      assert.equal("PWD=/\n", (probe.shell(("cd / && env -i %s/usr/bin/bwrap --ro-bind / / env"):format(root))))
+    end)
+
     it("is a module for a plain Lua program", function()
       local output, status = probe.shell(plain_program(root .. "/usr/share/lua/5.4", root .. "/usr/lib/lua/5.4"))
       assert.equal(0, status, output)
@@ -53,7 +58,7 @@ describe("an installed nslua", function()
 
     it("is gone after make uninstall", function()
       assert.truthy(files_below(root):find "nslua/sys%.so")
-      local output, status = offline("make uninstall PREFIX=/usr DESTDIR=" .. root)
+      local output, status = offline("make uninstall WITH_BWRAP=1 PREFIX=/usr DESTDIR=" .. root)
       assert.equal(0, status, output)
       assert.equal("", files_below(root))
       assert.equal("", (probe.shell(("find %s -name nslua"):format(root))))

@@ -208,7 +208,7 @@ describe("joining", function()
   end)
 
   it("from inside a new user namespace is refused before anything happens", function()
-    local ok, err = pcall(sandbox, { namespaces = { net = "/proc/self/ns/net" } })
+    local ok, err = pcall(sandbox, { namespaces = { mount = "/proc/self/ns/mnt" } })
     assert.is_false(ok)
     assert.matches("cannot be joined from inside a new user namespace", tostring(err))
   end)

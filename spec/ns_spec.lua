@@ -71,6 +71,32 @@ describe("a handle of a namespace", function()
     end
   end)
 
+  it("is one of a running sandbox, while that runs", function()
+    local process = assert(sandbox {}:spawn { "sleep", "60" })
+    local handle <close> = assert(process:ns "net")
+    assert.equal(process.enforced.namespaces.net, handle:inode())
+    assert.has_error(function() process:ns "nte" end)
+    process:stop()
+    process:wait(5)
+    local gone, err = process:ns "net"
+    assert.is_nil(gone)
+    assert.equal("ESRCH", err.code)
+    process:close()
+  end)
+
+  it("is joined by root's sandboxes with a user namespace of their own, which has no say over it", function()
+    if not probe.is_root then return pending "an ordinary user's handles come with their user namespace" end
+    local handles = made("net", "uts", "ipc", "cgroup")
+    local namespaces = {}
+    for kind, handle in pairs(handles) do namespaces[kind] = handle end
+    for _, caps in ipairs { false, "all" } do
+      local box = sandbox { namespaces = namespaces, caps = caps or nil }
+      local result = assert(inside.run(box, { "sh", "-c", "hostname mine || ip link set lo up || echo $$" }))
+      assert.matches("^%d+\n", result.stdout)
+      for kind, handle in pairs(handles) do assert.equal(handle:inode(), result.enforced.namespaces[kind]) end
+    end
+  end)
+
   it("keeps a namespace alive at a path", function()
     if not probe.is_root then return pending "pinning takes sys_admin over the host's mounts" end
     local directory = probe.directory()

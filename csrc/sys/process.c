@@ -386,6 +386,19 @@ static void read_proc_files(lua_State *L, struct spawn *request) {
   lua_pop(L, 1);
 }
 
+/* The list at the field; its handles stay alive in it. */
+static void read_joins(lua_State *L, struct spawn *request) {
+  lua_getfield(L, 1, "joins");
+  lua_Integer count = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+  luaL_argcheck(L, count <= MAX_JOINS, 1, "too many namespaces to join");
+  for (; request->join_count < count; request->join_count++) {
+    lua_rawgeti(L, -1, request->join_count + 1);
+    request->joins[request->join_count] = check_fd(L, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 static const char *text_option(lua_State *L, const char *key) {
   lua_getfield(L, 1, key);
   return luaL_optstring(L, -1, NULL); /* stays on the stack */
@@ -466,7 +479,7 @@ static int push_spawn_failure(lua_State *L, const struct spawn *request, int err
  * @function spawn
  * @tparam table options operations and payload (bytes of plans, run in this order), registers (how
  *   many), fds (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces
- *   (flags), userns (fd of a user namespace that is joined first), cgroup (fd of the directory of a control group that it
+ *   (flags), joins (list of fds of namespaces that are joined first), cgroup (fd of the directory of a control group that it
  *   is made in), capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the
  *   plan must await them), times (how many the stage is to note: one more than there
  *   are operations, or 0), detached, own_pids (its end ends all in it), terminal (the plan has hand_over), announces (it has announce), name (that
@@ -483,7 +496,7 @@ static int spawn(lua_State *L) {
   read_plan(L, 1, &request);
   lua_getfield(L, 1, "namespaces");
   request.namespaces = (uint64_t)check_flags(L, lua_gettop(L), flag_set("namespaces"));
-  request.userns = fd_option(L, 1, "userns");
+  read_joins(L, &request);
   request.cgroup = fd_option(L, 1, "cgroup");
   request.capabilities = (uint64_t)integer_option(L, 1, "capabilities");
   read_proc_files(L, &request);

@@ -119,10 +119,10 @@ static int clear_numbers(struct spawn *spawn, int *image, int *copies, size_t *c
   return 0;
 }
 
-/* A process of ours that joins the prepared user namespace and makes the child from in there, in our place. The
-   namespaces of the child then belong to that one. */
+/* A process of ours that joins namespaces and makes the child from in there, in our place. What is new then belongs to
+   the user namespace among them. */
 struct joiner {
-  int userns;
+  const struct spawn *spawn;
   struct clone_args *args;
   char *stack_top;
   struct child *child;
@@ -131,8 +131,10 @@ struct joiner {
 
 __attribute__((no_sanitize("address", "undefined"))) static void join_and_clone(void *data) {
   struct joiner *joiner = data;
-  joiner->child->step = "join of the user namespace";
-  joiner->pid = SYSCALL(setns, joiner->userns, CLONE_NEWUSER);
+  const struct spawn *spawn = joiner->spawn;
+  joiner->child->step = "setns";
+  for (int i = 0; joiner->pid >= 0 && i < spawn->join_count; i++)
+    joiner->pid = SYSCALL(setns, spawn->joins[i], 0);
   if (joiner->pid >= 0) {
     joiner->child->step = "clone3";
     joiner->pid = clone_call(joiner->args, joiner->stack_top, run_child, joiner->child);
@@ -145,7 +147,7 @@ static long clone_joined(const struct spawn *spawn, struct clone_args *args, cha
                          struct child *child) {
   _Alignas(16) char stack[CHILD_STACK_SIZE];
   int pidfd = -1;
-  struct joiner joiner = { spawn->userns, args, stack_top, child, 0 };
+  struct joiner joiner = { spawn, args, stack_top, child, 0 };
   struct clone_args own = {
     .flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD,
     .pidfd = (uintptr_t)&pidfd,
@@ -171,8 +173,8 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
   }
   uint64_t all = ~(uint64_t)0, old;
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
-  long pid = spawn->userns < 0 ? clone_call(&args, stack + sizeof stack, run_child, &child)
-                               : clone_joined(spawn, &args, stack + sizeof stack, &child);
+  long pid = spawn->join_count == 0 ? clone_call(&args, stack + sizeof stack, run_child, &child)
+                                    : clone_joined(spawn, &args, stack + sizeof stack, &child);
   SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
   *step = child.step;
   if (pid < 0) return pid;

@@ -13,7 +13,7 @@ struct proc_file {
   const char *name;
 };
 
-enum { MAX_PROC_FILES = 8 };
+enum { MAX_PROC_FILES = 8, MAX_JOINS = 8 };
 
 /* In the table of fds: there is none, or the child opens it. */
 enum { FD_NONE = -1, FD_OF_CHILD = -2 };
@@ -21,7 +21,8 @@ enum { FD_NONE = -1, FD_OF_CHILD = -2 };
 struct spawn {
   /* what is wanted */
   uint64_t namespaces;    /* CLONE_NEW… flags */
-  int userns;             /* a prepared user namespace to join before they are made, or -1 */
+  int joins[MAX_JOINS];   /* namespaces to join before they are made, */
+  int join_count;         /* a user namespace first */
   int cgroup;             /* the directory of a control group (v2) that it is made in, or -1 */
   uint64_t capabilities;  /* that the stage keeps across its exec, in the new user namespace */
   const char *operations; /* of the recipe, */

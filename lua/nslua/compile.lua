@@ -5,7 +5,6 @@ local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
 local fs = require "nslua.fs"
-local group_limits = require "nslua.group_limits"
 local landlock = require "nslua.landlock"
 local kernel = require "nslua.kernel"
 local scheduling = require "nslua.scheduling"
@@ -25,24 +24,27 @@ local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
 
 -- -- sections --
 
+--- The fd of a namespace that a recipe joins.
+local function handle_of(kind, handle)
+  if type(handle) ~= "string" then return handle end
+  local opened, message, errno = sys.open(nil, handle, "read")
+  if opened then return opened end
+  return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
+    reason = not errno and message or nil }
+end
+
+--- A new user namespace has no say over what is joined: that comes before it, by a process of ours that makes the stage.
 local function record_joins(plan, joined)
   if joined.mount then -- what is /proc in there is somebody else's
     plan:owner "namespaces"
     plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
   end
   for _, kind in ipairs { "user", "cgroup", "ipc", "uts", "net", "pid", "mount", "time" } do
-    local handle = joined[kind]
-    if handle then
+    if joined[kind] then
       plan:owner("join namespace " .. kind)
-      if type(handle) == "string" then
-        local opened, message, errno = sys.open(nil, handle, "read")
-        if not opened then
-          return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
-            reason = not errno and message or nil }
-        end
-        handle = opened
-      end
-      plan.setup:setns(handle, kind)
+      local handle, err = handle_of(kind, joined[kind])
+      if not handle then return nil, err end
+      if plan.new.user then table.insert(plan.joins, handle) else plan.setup:setns(handle, kind) end
     end
   end
   if joined.user then
@@ -194,6 +196,20 @@ local function record_steps(plan, recipe)
   end
 end
 
+--- Records what Landlock is to hold the payload to.
+-- @treturn[1] table enforced, ruleset, guard; empty without
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function record_landlock(plan, recipe, target, may_mount)
+  if recipe.landlock == false then return {} end
+  local wanted = target and target:landlock(recipe.landlock) or recipe.landlock
+  local has_own_root = plan.new.mount or target and plan.root
+  local policy, err = landlock.policy(wanted, has_own_root and not may_mount)
+  if not policy then return nil, err end
+  local ruleset, guard = landlock.record(plan, policy)
+  return { enforced = policy.enforced, ruleset = ruleset, guard = guard }
+end
+
 --- The sets of the payload, and the bits: a user namespace's root would get capabilities at execve in spite of the empty
 --- sets; the bits forbid it for good. Where uid 0 keeps its meaning, execve gives it what is permitted.
 local function held_of(plan, capabilities)
@@ -232,7 +248,8 @@ local function record_drop(plan, recipe, held, ruleset, confined)
 end
 
 --- "all" is what there is to have: in a new user namespace everything, else what the caller has.
-local function capability_mask(caps, identity)
+local function capability_mask(caps, identity, target)
+  if target then return target:capabilities(caps) end
   if caps == "all" then
     return identity.new and (1 << sys.capability_count()) - 1 or identity.caller.capabilities
   end
@@ -278,7 +295,7 @@ local function new_plan(recipe, new, identity, tty, groups)
     nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
     detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
-    tty = tty,
+    tty = tty, joins = {},
   }
   plan.unshared = {}
   for kind in pairs(new) do
@@ -294,6 +311,61 @@ local function check_kernel()
   return nil, Error.new { step = "Linux " .. sys.release(), reason = "nslua needs Linux 5.12 or newer" }
 end
 
+--- Who the payload is. @return the identity; or nil and an error
+local function identity_of(recipe, new, joined, at, target)
+  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil, target,
+    recipe.inherit and recipe.inherit.groups)
+  if not ok then return nil, identity end
+  if not identity then return nil, Error.misuse { { at = at, message = problem } } end
+  return identity
+end
+
+--- The control groups that its limits want; false when they want none. @return them; or nil and an error
+local function groups_of(recipe)
+  if not recipe.limits then return false end
+  return require "nslua.group_limits".resolve(recipe.limits, seccomp.only_logs(recipe) and 2 or 1)
+end
+
+--- Records what comes after the files: the recipe's own steps, what the payload is held to, the split.
+-- @treturn[1] table what holds of Landlock, as record_landlock
+-- @treturn[1] table the sets that the payload holds
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+local function record_rest(plan, recipe, at, target)
+  local capabilities, err = capability_mask(recipe.caps, plan.identity, target)
+  if not capabilities then return nil, err end
+  local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
+  local problem = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
+  if problem then return nil, Error.misuse { { at = at, message = problem } } end
+  record_steps(plan, recipe)
+  local restriction
+  restriction, err = record_landlock(plan, recipe, target, may_mount)
+  if not restriction then return nil, err end
+  local held = held_of(plan, capabilities)
+  record_drop(plan, recipe, held, restriction.ruleset, restriction.guard)
+  return restriction, held
+end
+
+--- What a run needs of a recorded plan.
+local function ready_of(plan, recipe, joined, held)
+  local identity, new = plan.identity, plan.new
+  local apart = identity.new and identity.privileged
+  local operations, sources = plan:bytes(apart)
+  local filters = seccomp.filters(recipe, new.pid or joined.pid ~= nil, held.permitted)
+  return {
+    plan = plan, recipe = recipe, identity = identity, new = new, joined = joined, entries = plan.entries,
+    operations = operations, sources = sources, drop = plan.drop:bytes(), owners = plan.owners,
+    registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
+    streams = plan.streams, pty = plan.pty, hostname = plan.hostname, refusal = plan.refusal,
+    namespaces = joined.user and {} or plan.unshared, held = held, keep = held.permitted,
+    capabilities = identity.new and CAPABILITIES_OF_STAGE | plan.needed | held.permitted or 0,
+    uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil, filters = filters,
+    env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (plan.root and "/" or nil),
+    -- A recorder's stage is asked to end, not killed: it has something to tell.
+    own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
+  }
+end
+
 --- Compiles a checked recipe.
 -- @tparam table recipe its fields
 -- @tparam table new the namespaces that are new, as a set
@@ -303,14 +375,12 @@ end
 -- @tparam ?nslua.enter target the running sandbox that is joined
 -- @return what a run needs; or nil and an error
 local function compile(recipe, new, joined, at, tty, target)
-  local supported, too_old = check_kernel()
-  if not supported then return nil, too_old end
-  local ok, identity, problem = pcall(Identity.of, recipe.user, new.user or false, joined.user ~= nil, target,
-    recipe.inherit and recipe.inherit.groups)
-  if not ok then return nil, identity end
-  if not identity then return nil, Error.misuse { { at = at, message = problem } } end
-
-  local groups, err = group_limits.resolve(recipe.limits, seccomp.only_logs(recipe) and 2 or 1)
+  local ok, err = check_kernel()
+  if not ok then return nil, err end
+  local identity, groups
+  identity, err = identity_of(recipe, new, joined, at, target)
+  if not identity then return nil, err end
+  groups, err = groups_of(recipe)
   if groups == nil then return nil, err end
   local plan = new_plan(recipe, new, identity, tty, groups)
   reserve_registers(plan)
@@ -319,43 +389,14 @@ local function compile(recipe, new, joined, at, tty, target)
   record_files(plan, recipe, at)
   local own_pty = plan.pty ~= nil
   if tty and not own_pty then plan.pty = plan.first:register() end -- without a devpts of its own: one of the host's
-  local capabilities
-  if target then capabilities, err = target:capabilities(recipe.caps)
-  else capabilities = capability_mask(recipe.caps, identity) end
-  if not capabilities then return nil, err end
-  local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
-  err = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
-  if err then return nil, Error.misuse { { at = at, message = err } } end
-  record_steps(plan, recipe)
-  local policy, ruleset, guard
-  if recipe.landlock ~= false then
-    policy, err = landlock.policy(target and target:landlock(recipe.landlock) or recipe.landlock,
-      (new.mount or target and plan.root) and not may_mount)
-    if not policy then return nil, err end
-    ruleset, guard = landlock.record(plan, policy)
-  end
-  local held = held_of(plan, capabilities)
-  record_drop(plan, recipe, held, ruleset, guard)
+  local restriction, held = record_rest(plan, recipe, at, target)
+  if not restriction then return nil, held end
 
-  local apart = identity.new and identity.privileged
-  local operations, sources = plan:bytes(apart)
-  local filters = seccomp.filters(recipe, new.pid or joined.pid ~= nil, capabilities)
-  local keep = identity.new and CAPABILITIES_OF_STAGE | plan.needed | capabilities or 0
-  return {
-    plan = plan, streams = plan.streams, pty = plan.pty, own_pty = own_pty, operations = operations,
-    drop = plan.drop:bytes(), sources = sources, owners = plan.owners, registers = plan.first:registers(),
-    passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
-    namespaces = joined.user and {} or plan.unshared, new = new, joined = joined, capabilities = keep, keep = capabilities,
-    held = held,
-    uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil,
-    identity = identity, entries = plan.entries, groups = groups or nil,
-    landlock = policy and policy.enforced, ruleset = ruleset, guard = guard, refusal = plan.refusal, filters = filters,
-    env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (plan.root and "/" or nil),
-    -- A recorder's stage is asked to end, not killed: it has something to tell.
-    own_pids = new.pid and not plan.payload_is_init and not (filters and filters.mode) or false,
-    recipe = recipe, hostname = plan.hostname, scheduling = scheduling.with(recipe.scheduling, groups and groups.affinity),
-    target = target,
-  }
+  local ready = ready_of(plan, recipe, joined, held)
+  ready.landlock, ready.ruleset, ready.guard = restriction.enforced, restriction.ruleset, restriction.guard
+  ready.own_pty, ready.groups, ready.target = own_pty, groups or nil, target
+  ready.scheduling = scheduling.with(recipe.scheduling, groups and groups.affinity)
+  return ready
 end
 
 return { compile = compile }

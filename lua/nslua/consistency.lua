@@ -38,6 +38,9 @@ local function choose_namespaces(recipe, problems, at)
   return new, joined
 end
 
+--- What root may join before the user namespace is made that then has no say over it.
+local JOINED_BEFORE <const> = { cgroup = true, ipc = true, net = true, uts = true }
+
 local function complain_about_joins(recipe, new, joined, problems, at)
   if joined.user then
     if type(recipe.user) ~= "table" or not recipe.user.uid or not recipe.user.gid then
@@ -46,9 +49,13 @@ local function complain_about_joins(recipe, new, joined, problems, at)
     if new.pid and recipe.init ~= false then
       complain(problems, at, "a new PID namespace in a joined user namespace needs init = false")
     end
-  elseif next(joined) and new.user then
-    complain(problems, at, "a namespace cannot be joined from inside a new user namespace: "
-      .. "join its user namespace too, or list namespaces without user")
+    return
+  end
+  for kind in pairs(new.user and joined or {}) do
+    if not JOINED_BEFORE[kind] then
+      complain(problems, at, "a %s namespace cannot be joined from inside a new user namespace: join its user namespace, too, "
+        .. "or list namespaces without user", kind)
+    end
   end
 end
 

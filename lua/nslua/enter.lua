@@ -49,7 +49,7 @@ local function links_of(self)
   for _, kind in ipairs(ns.kinds) do
     local name = kind == "mount" and "mnt" or kind
     local own = sys.readlink("/proc/self/ns/" .. name)
-    local link, _, errno = sys.readlink(("/proc/%d/ns/%s"):format(self.pid, name))
+    local link, _, errno = ns.patiently(function() return sys.readlink(("/proc/%d/ns/%s"):format(self.pid, name)) end)
     if own and not link then
       return nil, failure(self, "namespaces", errno, "only who made a sandbox may join it, and root")
     end

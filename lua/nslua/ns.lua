@@ -12,7 +12,8 @@ local M = {}
 local FILES <const> = {
   cgroup = "cgroup", ipc = "ipc", mount = "mnt", net = "net", pid = "pid", time = "time", user = "user", uts = "uts",
 }
-local EINVAL <const> = 22
+local EACCES <const>, EINVAL <const> = 13, 22
+local PATIENCE <const>, PAUSE <const> = 0.2, 0.002 -- seconds
 
 -- -- the handle --
 
@@ -83,6 +84,18 @@ function M.is(value) return getmetatable(value) == Handle end
 
 -- -- opening and making --
 
+--- Looks at a process again for a moment while that may not be looked at: the kernel gives a program that is just being
+--- executed its permissions last.
+-- @tparam function look gives a value, or nil, a message and an errno
+function M.patiently(look)
+  local until_time = sys.clock() + PATIENCE
+  while true do
+    local value, message, errno = look()
+    if value or errno ~= EACCES or sys.clock() > until_time then return value, message, errno end
+    sys.poll(PAUSE)
+  end
+end
+
 --- Opens a namespace: of a process, of a kind; or at a path, as /run/netns/x.
 -- @tparam integer|string of a pid or a path
 -- @tparam[opt] string kind as "net"; of a pid it must be said
@@ -97,7 +110,7 @@ function M.open(of, kind)
     path = ("/proc/%d/ns/%s"):format(of, FILES[kind])
   end
   if type(path) ~= "string" then error("ns.open: a pid or a path, not " .. check.describe(of), 2) end
-  local fd, _, errno = sys.open(nil, path, "read")
+  local fd, _, errno = M.patiently(function() return sys.open(nil, path, "read") end)
   if not fd then return nil, failure("namespace " .. path, errno) end
   return handle_of(fd, "namespace " .. path, kind)
 end

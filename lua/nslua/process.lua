@@ -41,6 +41,17 @@ function Process:payload_pid()
   return start.payload_pid(self.stage)
 end
 
+--- A namespace that the payload is in, as a handle: it can be looked at, kept, and joined by other recipes.
+-- @tparam string kind as "net"
+-- @treturn[1] nslua.namespace
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Process:ns(kind)
+  local pid = self.pid
+  if pid then return require "nslua.ns".open(pid, kind) end
+  return nil, Error.new { step = "namespace " .. tostring(kind), errno = ESRCH }
+end
+
 --- For event loops: `pollfd` (nil at the end), as cqueues wants it with events() and timeout(), or fileno() for others.
 -- When it is readable, or the time is over, wait(0) does what there is to do: it moves the streams and gives the result.
 -- An event loop has to be told that the fd is gone before it calls that.
@@ -97,9 +108,35 @@ local function refused_of(recorded)
   return refused
 end
 
---- Who goes on without its payload still needs its control group.
-local function leave_group(self)
-  if self.lingers then self.group:release() else self.group:remove() end
+--- Who goes on without its payload, or without us, still needs its control group.
+local function leave_group(self, goes_on)
+  if not self.group then return end
+  if goes_on then self.group:release() else self.group:remove() end
+end
+
+--- What the payload has used, and its group.
+local function usage_of(self, ended, group)
+  return {
+    wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
+    maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
+    voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches, group = group,
+  }
+end
+
+--- Reads what a group has counted that is gone with its reaper, and lets that go.
+local function read_early(self)
+  if not (self.group and self.group.late) then return nil end
+  local usage = self.group:usage()
+  self.stage:go()
+  return usage
+end
+
+--- Why it ended.
+local function reason_of(self, signal, group)
+  if self.reason then return self.reason end
+  if not signal then return "exit" end
+  local starved = signal == signals.KILL and not self.stopped and group and (group.oom_kills or 0) > 0
+  return starved and "oom" or "signal"
 end
 
 --- The end: everything in the sandbox is gone when this returns, unless it lingers.
@@ -108,8 +145,7 @@ end
 -- @treturn[2] nslua.error when the reaper has given up, so that nobody knows how the payload ended
 local function finish(self, ended)
   local signal = ended.signal or not ended.code and signals.KILL or nil
-  local group = self.group and self.group.late and self.group:usage()
-  if group then self.stage:go() end
+  local group = read_early(self)
   local status = not self.lingers and self.stage:reap()
   local was_killed = not status or status & 0x7f ~= 0
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
@@ -120,21 +156,15 @@ local function finish(self, ended)
   if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
   group = group or self.group and self.group:usage() or nil
-  if signal == signals.KILL and not self.stopped and group and (group.oom_kills or 0) > 0 then self.reason = "oom" end
+  local reason = reason_of(self, signal, group)
   self.result = setmetatable({
-    ok = ended.code == 0 and not self.reason, code = ended.code, signal = signal,
-    reason = self.reason or (signal and "signal" or "exit"),
-    stdout = out:content(), stderr = errors:content(), truncated = out.truncated or errors.truncated,
+    ok = ended.code == 0 and reason == "exit", code = ended.code, signal = signal,
+    reason = reason, stdout = out:content(), stderr = errors:content(), truncated = out.truncated or errors.truncated,
     refused = self.recorded and refused_of(self.recorded), enforced = self.enforced, command = self.command,
-    steps = self.steps,
-    usage = {
-      wall = sys.clock() - self.started_at, user = ended.user or 0, system = ended.system or 0,
-      maxrss = ended.maxrss or 0, minor_faults = ended.minor_faults, major_faults = ended.major_faults,
-      voluntary_switches = ended.voluntary_switches, involuntary_switches = ended.involuntary_switches, group = group,
-    },
+    steps = self.steps, usage = usage_of(self, ended, group),
   }, Result)
   self.stage:close() -- its fds; an event loop learns it by pollfd being nil
-  if self.group then leave_group(self) end
+  leave_group(self, self.lingers)
   if self.poller then self.poller:close() end
   return true
 end
@@ -208,9 +238,7 @@ end
 function Process:close()
   self.closed = true
   self.stage:close()
-  if self.group then
-    if self.detached then self.group:release() else self.group:remove() end
-  end
+  leave_group(self, self.detached)
   if self.poller then self.poller:close() end
   self.streams:close()
   if self.terminal then self.terminal:close() end

@@ -6,7 +6,6 @@
 -- ("replace" unless said otherwise, "map" by key, "append").
 -- @module nslua.schema
 local check = require "nslua.check"
-local controllers = require "nslua.controllers"
 local entry = require "nslua.entry"
 local landlock = require "nslua.landlock"
 local limits = require "nslua.limits"
@@ -150,12 +149,18 @@ local function capabilities(value)
   return mask
 end
 
-local function limit_types()
-  local types = { time = check.seconds, best_effort = check.boolean }
-  for _, of in ipairs { limits.types, controllers.types } do
-    for name, accepts in pairs(of) do types[name] = accepts end
+local limits_record
+
+--- Made when a recipe has some: control groups are read of then only.
+local function limits_of(value)
+  if not limits_record then
+    local types = { time = check.seconds, best_effort = check.boolean }
+    for _, of in ipairs { limits.types, require "nslua.controllers".types } do
+      for name, accepts in pairs(of) do types[name] = accepts end
+    end
+    limits_record = check.record(types)
   end
-  return types
+  return limits_record(value)
 end
 
 local condition = check.record {
@@ -339,7 +344,7 @@ local fields = {
       .. "last process has: what its processes leave running goes on.",
   },
   {
-    name = "limits", type = check.record(limit_types()), merge = "map",
+    name = "limits", type = limits_of, merge = "map",
     values = "{ time = seconds, memory =, swap = bytes, pids = count, cpu = processors, cpus = { numbers }, "
       .. "io = { [path] = { rbps =, wbps =, riops =, wiops = } }, hugetlb = { [\"2M\"] = bytes }, best_effort = boolean, "
       .. table.concat(limits.names, " ") .. " = number | { soft =, hard = } }",

@@ -132,9 +132,11 @@ end
 -- -- the start --
 
 local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
+  local joins = { userns }
+  table.move(ready.plan.joins, 1, #ready.plan.joins, #joins + 1, joins)
   return sys.spawn {
     operations = payload.operations, payload = payload.bytes, registers = payload.registers, fds = fds,
-    namespaces = ready.namespaces, userns = userns, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
+    namespaces = ready.namespaces, joins = joins, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.plan.detached ~= 0, own_pids = ready.own_pids,
     terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, times = times, name = ready.title,

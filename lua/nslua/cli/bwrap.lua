@@ -147,7 +147,6 @@ end
 --- @tparam table words of the command line
 -- @tparam[opt] string|function name that we were called by
 return function(words, name)
-  collectgarbage "stop" -- as little as this is
   local request = recipes.new_request(#words)
   local ok, status = pcall(main, request, words, type(name) == "string" and name or "nslua bwrap")
   os.exit(ok and status or say(request, message_of(status))) -- at once: nobody needs what is left of the state

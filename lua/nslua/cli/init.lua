@@ -47,8 +47,8 @@ local function usage_error(message) fail(message .. "\n" .. USAGE) end
 
 --- What code of the user's finds: our names, and a collector that runs.
 local function prepare()
-  collectgarbage "restart"
   require("nslua.load").add_names(_G)
+  collectgarbage "restart"
 end
 
 local function run_code(code)
@@ -123,8 +123,9 @@ end
 
 --- What a program made by nslua bundle does.
 local function run_bundle(arg, content)
+  local chunk = require("nslua.bundle").open(content)
   prepare()
-  return run_chunk(require("nslua.bundle").open(content), arg, 0)
+  return run_chunk(chunk, arg, 0)
 end
 
 local function dispatch(arg)

@@ -7,6 +7,8 @@ local FLAGS <const> = {
   ["--tty"] = { name = "tty", value = true },
   ["--no-tty"] = { name = "tty", value = false }, ["--time-steps"] = { name = "time_steps", value = true },
 }
+--- Reasons that the exit status does not tell of.
+local TOLD <const> = { timeout = true, oom = true }
 local TIMED_OUT <const>, FAILED <const>, NOT_EXECUTABLE <const>, NOT_FOUND <const> = 124, 125, 126, 127
 
 local function status_of(result)
@@ -73,7 +75,7 @@ end
 
 --- What there is to say of a result besides its status. What machines are told has the steps in it.
 local function tell(result, stats)
-  if result.reason == "timeout" then io.stderr:write("nslua: timed out\n") end
+  if TOLD[result.reason] then io.stderr:write("nslua: ", tostring(result), "\n") end
   if result.refused then io.stderr:write("nslua: seccomp would have refused: ", words_of(result.refused), "\n") end
   if result.steps and stats ~= "json" then io.stderr:write(require "nslua.cli.steps"(result.steps)) end
 end

@@ -10,6 +10,27 @@ local ITEMS <const> = {
   { "context switches", "%d voluntary, %d involuntary", "voluntary_switches", "involuntary_switches" },
 }
 
+--- Of the sandbox's control group, as far as the kernel counts it.
+local GROUP_ITEMS <const> = {
+  { "all: memory", "%d KiB at most", "memory_peak", 1 / 1024 }, { "all: swap", "%d KiB at most", "swap_peak", 1 / 1024 },
+  { "all: processes", "%d at most", "pids_peak", 1 }, { "all: user", "%.3f s", "user", 1 },
+  { "all: system", "%.3f s", "system", 1 }, { "all: throttled", "%.3f s", "throttled", 1 },
+  { "all: read", "%d KiB", "read", 1 / 1024 }, { "all: written", "%d KiB", "written", 1 / 1024 },
+  { "all: OOM", "%d killed", "oom_kills", 1 },
+}
+
+local function line(name, words, ...) return ("nslua: %-18s"):format(name) .. words:format(...) .. "\n" end
+
+local function group_lines(lines, usage)
+  for _, item in ipairs(GROUP_ITEMS) do
+    local value = usage[item[3]]
+    if value then
+      value = value * item[4]
+      lines[#lines + 1] = line(item[1], item[2], item[2]:find "%%d" and math.floor(value) or value)
+    end
+  end
+end
+
 local M = {}
 
 --- The lines of a result's usage.
@@ -23,8 +44,9 @@ function M.text(result)
   for i, item in ipairs(ITEMS) do
     local values = {}
     for n = 3, #item do values[n - 2] = shown[item[n]] or usage[item[n]] or 0 end
-    lines[i] = ("nslua: %-18s"):format(item[1]) .. item[2]:format(table.unpack(values)) .. "\n"
+    lines[i] = line(item[1], item[2], table.unpack(values))
   end
+  if usage.group then group_lines(lines, usage.group) end
   return table.concat(lines)
 end
 
