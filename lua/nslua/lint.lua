@@ -35,13 +35,17 @@ local function is_foreign(item) return item.verb.bind or item.verb.name == "host
 --- Whether it mounts something, so that what is below its target is no more to be seen.
 local function hides(item) return item.verb.mount ~= nil end
 
---- The nearest of the entries before `last` that mounts what a path lies in; nil for our own root.
-local function holder(entries, last, path)
+--- The same, or it makes a directory of its own there, as dev does.
+local function holds(item) return hides(item) or item.verb.name == "dev" end
+
+--- The nearest of the entries before `last` that mounts (or what else is asked for) what a path lies in; nil for our own root.
+local function holder(entries, last, path, is_wanted)
   local found
   for i = 1, last do
     local item = entries[i]
     local target = target_of(item)
-    if target and hides(item) and within(path, target) and (not found or within(target, target_of(found))) then found = item end
+    local is_nearer = not found or target and within(target, target_of(found))
+    if target and is_nearer and (is_wanted or hides)(item) and within(path, target) then found = item end
   end
   return found
 end
@@ -104,7 +108,7 @@ end
 function checks.place(item, number, ready, warn)
   local target = target_of(item)
   if not target or target == "/" or item.verb.repeats or item.verb.expand then return end
-  local inside = holder(ready.entries, number - 1, target)
+  local inside = holder(ready.entries, number - 1, target, holds)
   if not inside or not is_foreign(inside) then return end
   local held_at = target_of(inside)
   local on_host, root = host_path(inside, target), host_path(inside, held_at)

@@ -5,8 +5,7 @@
 -- not supported yet, and says so. `creates`: it takes --perms; `sized`: it takes --size; `words`: how it asks for
 -- its operands where bubblewrap has words of its own for that.
 -- @module nslua.bwrap.options
-local nslua = require "nslua"
-local fs, sys = nslua.fs, nslua.sys
+local sys = require "nslua.sys"
 
 local MAX_WORDS <const> = 9000
 
@@ -92,12 +91,17 @@ end
 --- Permissions of what is made, where bubblewrap has none for it: they only say what the parents' are.
 local USUAL <const> = { dir = tonumber("755", 8), tmpfs = tonumber("755", 8) }
 
---- An entry of the recipe. Everything is made where it is missing.
+--- What an entry of the recipe is made of: a verb of `fs`, its operands and options.
+local function note(request, name, target, options, ...)
+  local item = { verb = name, target = target, operands = { ... }, options = options }
+  request.files[#request.files + 1] = item
+  return item
+end
+
+--- The same of what is made where it is missing.
 local function add(request, name, target, options, ...)
   options.create, options.parents = true, parents_of(options.mode or USUAL[name] or 0)
-  local operands = { ... }
-  operands[#operands + 1] = options
-  request.files[#request.files + 1] = { verb = name, target = target, entry = fs[name](table.unpack(operands)) }
+  return note(request, name, target, options, ...)
 end
 
 --- An entry of a verb that takes the target only; it may come over what is there already.
@@ -143,8 +147,8 @@ end
 local function file(mode, place, writable)
   return function(request, fd, target)
     local content = read_all(request, fd, "Can't write data to file " .. target)
-    add(request, "file", inside(target), { over = true, mode = request.perms or mode, place = place, writable = writable },
-      inside(target), content)
+    local options = { over = true, mode = request.perms or mode, place = place, writable = writable }
+    add(request, "file", inside(target), options, inside(target), content).fd = fd
   end
 end
 
@@ -167,6 +171,7 @@ local function add_filter(request, fd)
   local program = read_all(request, fd, "Can't read seccomp data")
   if #program % 8 ~= 0 then die "Invalid seccomp data, must be multiple of 8" end
   table.insert(request.programs, program)
+  request.program_fds[#request.programs] = fd
 end
 
 local function check_variable(name, message)
@@ -250,7 +255,7 @@ rows = {
     "--lock-file", "DEST", "Hold a lock on DEST while the sandbox runs",
     function(request, target)
       request.locks = true
-      request.files[#request.files + 1] = { verb = "lock", target = inside(target), entry = fs.lock(inside(target)) }
+      note(request, "lock", inside(target), {}, inside(target))
     end,
   },
   {
@@ -268,8 +273,7 @@ rows = {
   {
     "--remount-ro", "DEST", "Make DEST read-only, without what is mounted below it",
     function(request, target)
-      local entry = fs.remount(inside(target), { ro = true, recursive = false })
-      request.files[#request.files + 1] = { verb = "remount", target = inside(target), entry = entry }
+      note(request, "remount", inside(target), { ro = true, recursive = false }, inside(target))
     end,
     words = ONE,
   },
@@ -299,7 +303,7 @@ rows = {
     function(request, target)
       make("dev", { writable = true })(request, target)
       local core = inside(target) .. "/core"
-      add(request, "symlink", core, {}, "/proc/kcore", core)
+      add(request, "symlink", core, {}, "/proc/kcore", core).implied = true
     end,
   },
   {
@@ -372,8 +376,7 @@ rows = {
   {
     "--chmod", "OCTAL PATH", "Change the permissions of what is there",
     function(request, mode, path)
-      local entry = fs.chmod(inside(path), mode, { create = true })
-      request.files[#request.files + 1] = { verb = "chmod", target = inside(path), entry = entry }
+      note(request, "chmod", inside(path), { create = true }, inside(path), mode)
     end,
   },
 }
@@ -439,8 +442,8 @@ end
 function M.usage(name)
   local lines = { ("usage: %s [OPTIONS...] [--] COMMAND [ARGS...]\n"):format(name) }
   for _, row in ipairs(rows) do
-    local note = row[4] and "" or " (not supported yet)"
-    lines[#lines + 1] = ("    %-28s %s%s"):format(row[1] .. (row[2] ~= "" and " " .. row[2] or ""), row[3], note)
+    local remark = row[4] and "" or " (not supported yet)"
+    lines[#lines + 1] = ("    %-28s %s%s"):format(row[1] .. (row[2] ~= "" and " " .. row[2] or ""), row[3], remark)
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -16,6 +16,7 @@ function M.new_request(word_count)
   local caller = sys.identity()
   return {
     caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {},
+    program_fds = {},
     layers = {}, held = {}, word_count = word_count, capabilities = caller.uid == 0 and caller.capabilities or 0,
   }
 end
@@ -109,19 +110,30 @@ local function cover_proc(list, target)
   end
 end
 
+local function entry_of(item)
+  local arguments = { table.unpack(item.operands) }
+  arguments[#arguments + 1] = item.options
+  return fs[item.verb](table.unpack(arguments))
+end
+
 --- With the caller's processes it is the caller's /proc.
 local function proc_of(request, item)
-  if request.unshare.pid then return item.entry end
+  if request.unshare.pid then return entry_of(item) end
   return fs.rw("/proc", item.target, { create = true, over = true, idmap = false, propagation = "slave" })
 end
 
-local function files_of(request)
+--- What is to be seen of the files, and whether one of them is the root.
+function M.visible(request)
   local first = root_of(request.files)
+  return table.move(request.files, first or 1, #request.files, 1, {}), first ~= nil
+end
+
+local function files_of(request)
+  local items, has_root = M.visible(request)
   local list = {}
-  if not first then list[1] = fs.tmpfs("/", { size = "half", writable = true }) end
-  for i = first or 1, #request.files do
-    local item = request.files[i]
-    list[#list + 1] = item.verb == "proc" and proc_of(request, item) or item.entry
+  if not has_root then list[1] = fs.tmpfs("/", { size = "half", writable = true }) end
+  for _, item in ipairs(items) do
+    list[#list + 1] = item.verb == "proc" and proc_of(request, item) or entry_of(item)
     if item.verb == "proc" and request.caller.uid == 0 and request.uid == 0 then cover_proc(list, item.target) end
   end
   return list
@@ -137,13 +149,8 @@ local function current_directory()
   return (sys.getcwd())
 end
 
---- The directory that was asked for; or ours, if it is there, or HOME, or the root.
-local function cwd_of(request)
-  local asked = request.chdir
-  if asked then
-    request.env.PWD = asked
-    return asked:sub(1, 1) == "/" and asked or "/" .. asked
-  end
+--- Where the command may begin when nothing was asked for: in our directory, in HOME, or in the root.
+function M.directories(request)
   local home = request.env.HOME
   if home == nil and request.env.inherit then home = os.getenv "HOME" end
   local list = {}
@@ -153,20 +160,35 @@ local function cwd_of(request)
   return list
 end
 
+--- The directory that was asked for; or the first that is there.
+local function cwd_of(request)
+  local asked = request.chdir
+  if not asked then return M.directories(request) end
+  request.env.PWD = asked
+  return asked:sub(1, 1) == "/" and asked or "/" .. asked
+end
+
 local function inherited_by(request)
   local list = { table.unpack(INHERITED) }
   if not request.new_session then list[#list + 1] = "session" end
   return list
 end
 
---- The recipe.
+--- Makes up its mind about namespaces, and refuses what does not go together.
 -- @tparam table request of M.new_request, after nslua.bwrap.options has read the command line
--- @treturn table its fields
 -- @raise what options.die raises
-function M.of(request)
+function M.settle(request)
   choose_namespaces(request)
   check_namespaces(request)
   check_supported(request)
+end
+
+--- The recipe.
+-- @tparam table request
+-- @treturn table its fields
+-- @raise what options.die raises
+function M.of(request)
+  M.settle(request)
   return {
     namespaces = namespaces_of(request), user = user_of(request), fs = files_of(request), cwd = cwd_of(request),
     caps = capabilities_of(request), hostname = request.hostname, inherit = inherited_by(request), env = request.env,

@@ -2,7 +2,9 @@
 -- @script nslua
 local NSLUA_FAILED <const> = 125
 
-local COMMANDS <const> = { run = true, explain = true, check = true, ps = true, enter = true, bwrap = true, bundle = true }
+local COMMANDS <const> = {
+  run = true, explain = true, check = true, ps = true, enter = true, bwrap = true, ["from-bwrap"] = true, bundle = true,
+}
 
 local USAGE <const> = [==[
 usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it returns runs args
@@ -21,6 +23,7 @@ usage: nslua [options] [SCRIPT [args]]     run a script; a sandbox that it retur
        nslua bundle SCRIPT [NAME=MODULE…] -o PROGRAM
                                            make one program of this one, a script, and modules that it requires
        nslua bwrap ARGS…                   bubblewrap's command line
+       nslua from-bwrap ARGS…              print the recipe that comes nearest to one
 options:
   -e CODE   execute CODE        -l MOD   require MOD      -i   a REPL, after the rest
   -E        ignore the environment       -v   the version
