@@ -187,6 +187,37 @@ describe("a limit of a control group", function()
   end)
 end)
 
+describe("what a payload could lift", function()
+  limited("pids", "is an error, or said in the result", function()
+    if probe.is_root then return pending "root's payload is another user" end
+    for _, recipe in ipairs {
+      { namespaces = { "user" } }, { namespaces = { cgroup = false }, fs = { fs.host() } },
+      { namespaces = { cgroup = false }, fs = { fs.os(), fs.rw("/sys/fs", "/sys/fs") } },
+    } do
+      recipe.limits = { pids = 9 }
+      local result, message = inside.run(sandbox(recipe), { "true" })
+      assert.is_nil(result)
+      assert.matches("limits%.pids: .*control groups.*it could lift the limit", message)
+      recipe.limits.best_effort = true
+      local held = inside.run(sandbox(recipe), { "true" }).enforced.limits.pids
+      assert.matches("^cgroup v%d, as long as the payload leaves it$", held.by)
+    end
+  end)
+
+  limited("pids", "it cannot, where it sees the groups in a namespace of its own", function()
+    local code = [[
+for d in $(find /sys/fs/cgroup -name "nslua-$0-*" -type d); do
+  echo max > $d/pids.max && echo lifted
+  echo $$ > $d/../cgroup.procs && echo out
+done 2>/dev/null
+echo done]]
+    local box = sandbox { fs = { fs.host() }, limits = { pids = 9 } }
+    local result, message = inside.run(box, { "sh", "-c", code, tostring(sys.getpid()) })
+    if not result then return assert.matches("it could lift the limit", message) end
+    assert.equal("done\n", result.stdout)
+  end)
+end)
+
 describe("the group of a sandbox", function()
   limited("memory", "is what the payload sees as the root, and shows no name", function()
     for line in inside.sh(sandbox { limits = { memory = "64M", pids = 9 } }, "cat /proc/self/cgroup"):gmatch "[^\n]+" do
@@ -197,7 +228,8 @@ describe("the group of a sandbox", function()
   limited("memory", "goes with every kind of recipe", function()
     for name, recipe in pairs {
       root = { user = "root" }, auto = { user = "auto" }, init = { init = false }, log = { seccomp = { mode = "log" } },
-      bare = { namespaces = { "user" } }, shared = { namespaces = { cgroup = false } }, clock = { clock = { monotonic = 5 } },
+      bare = { namespaces = { "user", "cgroup" } }, shared = { namespaces = { cgroup = false } },
+      clock = { clock = { monotonic = 5 } },
     } do
       recipe.limits = { memory = "64M", pids = 9 }
       local result, message = inside.run(sandbox(recipe), { "sh", "-c", "echo hello" })
@@ -241,7 +273,7 @@ describe("the group of a sandbox", function()
 
   limited("memory", "ends at once with all in it, without a PID namespace as well", function()
     local marker = watch.marker()
-    local box = sandbox { namespaces = { "user" }, limits = { pids = 20 } }
+    local box = sandbox { namespaces = { "user", "cgroup" }, limits = { pids = 20 } }
     local process <close> = assert(box:spawn {
       "sh", "-c", ("setsid sleep %s & sleep %s & exec sleep %s"):format(marker, marker, marker) })
     assert.is_true(watch.appear(marker, 3))
@@ -265,7 +297,7 @@ describe("the group of a sandbox", function()
   limited("memory", "stays with a detached sandbox, and is swept after it by the next maker", function()
     local marker = watch.marker()
     local output = watch.host(([[
-      local box = sandbox { lifetime = "detached", namespaces = { "user", "pid" }, limits = { pids = 9 } }
+      local box = sandbox { lifetime = "detached", namespaces = { "user", "pid", "cgroup" }, limits = { pids = 9 } }
       local process = assert(box:spawn { "sleep", "%s", stdout = "null", stderr = "null" })
       print(sys.getpid())
     ]]):format(marker))

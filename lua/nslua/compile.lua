@@ -331,12 +331,16 @@ end
 -- @treturn[1] table the sets that the payload holds
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-local function record_rest(plan, recipe, at, target)
+local function record_rest(plan, recipe, at, target, groups)
   local capabilities, err = capability_mask(recipe.caps, plan.identity, target)
   if not capabilities then return nil, err end
   local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
   local problem = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
   if problem then return nil, Error.misuse { { at = at, message = problem } } end
+  local why = groups and require "nslua.lifted".problem(plan, groups, may_mount)
+  local ok = true
+  if why then ok, err = groups:weaken(why, recipe.limits.best_effort) end
+  if not ok then return nil, err end
   record_steps(plan, recipe)
   local restriction
   restriction, err = record_landlock(plan, recipe, target, may_mount)
@@ -389,7 +393,7 @@ local function compile(recipe, new, joined, at, tty, target)
   record_files(plan, recipe, at)
   local own_pty = plan.pty ~= nil
   if tty and not own_pty then plan.pty = plan.first:register() end -- without a devpts of its own: one of the host's
-  local restriction, held = record_rest(plan, recipe, at, target)
+  local restriction, held = record_rest(plan, recipe, at, target, groups)
   if not restriction then return nil, held end
 
   local ready = ready_of(plan, recipe, joined, held)

@@ -22,6 +22,9 @@ local function refused(row, reason, hint)
   return nil, Error.new { step = "limits." .. row.name, reason = reason, hint = hint }
 end
 
+local WEAK_HINT <const> = "so it could lift the limit: a tree without them, and no nesting or sys_admin; or cgroup2 mounted with "
+  .. "nsdelegate and a\n  new cgroup namespace; limits.best_effort = true does with what there is"
+
 local Plan = {}
 Plan.__index = Plan
 
@@ -54,6 +57,21 @@ function Plan:forbid_swap(row, limits)
   local write = row["v" .. place.version](0, limits)[1]
   write.name, write.optional = row.name, true
   table.insert(place.writes, write)
+end
+
+--- The payload can lift what its groups hold: an error, or with best_effort said in the result.
+-- @tparam string why
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Plan:weaken(why, best_effort)
+  for name, held in pairs(self.held) do
+    if held.by:find "^cgroup" then
+      if not best_effort then return refused(controllers.by_name[name], why, WEAK_HINT) end
+      held.by, held.reason = held.by .. ", as long as the payload leaves it", why
+    end
+  end
+  return true
 end
 
 --- A limit without a group: what stands in for it, if something does.

@@ -46,7 +46,9 @@ local function hierarchies()
     for name in (kind == "cgroup2" and "unified" or super or ""):gmatch "[^,]+" do
       local at = unescape(mount or "")
       local directory = own[name] and directory_of(at, unescape(root), own[name])
-      if directory and not found[name] then found[name] = { mount = at, root = unescape(root), own = directory } end
+      if directory and not found[name] then
+        found[name] = { mount = at, root = unescape(root), own = directory, nsdelegate = super:find "nsdelegate" ~= nil }
+      end
     end
   end
   return found
@@ -175,18 +177,19 @@ local function find(found, directory, given, controller)
   return nil, explain_v1(old, controller)
 end
 
-local function note(places, version, directory, controller)
+local function note(places, version, directory, controller, hierarchy)
   for _, place in ipairs(places) do
     if place.directory == directory then return table.insert(place.controllers, controller) end
   end
   table.insert(places, version == 2 and 1 or #places + 1,
-    { version = version, directory = directory, controllers = { controller }, scope = directory == SCOPE })
+    { version = version, directory = directory, controllers = { controller }, scope = directory == SCOPE,
+      mount = hierarchy.mount, nsdelegate = hierarchy.nsdelegate })
 end
 
 --- Where groups with these controllers can be made.
 -- @tparam table wanted list of controllers
--- @treturn table places: { version=, directory=, controllers = list }, the one of v2 first; with `scope` it has to be asked
--- of systemd for each sandbox
+-- @treturn table places: { version=, directory=, controllers = list, mount=, nsdelegate= }, the one of v2 first; with `scope`
+-- it has to be asked of systemd for each sandbox
 -- @treturn table what is missing: controller → { reason=, hint= }
 function M.places(wanted)
   local found, places, missing = hierarchies(), {}, {}
@@ -194,7 +197,8 @@ function M.places(wanted)
   if found.unified then directory, given = place_in_unified(found.unified, wanted) end
   for _, controller in ipairs(wanted) do
     local version, where, hint = find(found, directory, given, controller)
-    if version then note(places, version, where, controller)
+    local hierarchy = version == 2 and found.unified or found[V1_NAMES[controller] or controller]
+    if version then note(places, version, where, controller, hierarchy)
     else missing[controller] = { reason = where, hint = hint } end
   end
   return places, missing
