@@ -3,10 +3,13 @@ local probe = require "probe"
 local sys = require "nslua.sys"
 local watch = require "watch"
 
-local IN_A_ROW <const> = watch.full and 10000 or 500
-local AT_ONCE <const> = watch.full and 200 or 60
-local MAKERS <const> = watch.full and 1000 or 200
-local ROUNDS_OF_THREADS <const> = watch.full and 2000 or 300
+-- A sanitized build takes long, and sees in a few rounds what it can see.
+local function count(all, some) return watch.full and all or probe.sanitized and some // 4 or some end
+
+local IN_A_ROW <const> = count(10000, 500)
+local AT_ONCE <const> = count(200, 60)
+local MAKERS <const> = count(1000, 200)
+local ROUNDS_OF_THREADS <const> = count(2000, 300)
 
 --- A host program that checks itself: it prints "well" when nothing raised.
 local function expect_well(code, options)
