@@ -4,12 +4,12 @@ local sys = require "nslua.sys"
 local watch = require "watch"
 
 -- A sanitized build takes long, and sees in a few rounds what it can see.
-local function count(all, some) return watch.full and all or probe.sanitized and some // 4 or some end
+local function rounds(all, some) return watch.full and all or probe.sanitized and some // 4 or some end
 
-local IN_A_ROW <const> = count(10000, 500)
-local AT_ONCE <const> = count(200, 60)
-local MAKERS <const> = count(1000, 200)
-local ROUNDS_OF_THREADS <const> = count(2000, 300)
+local IN_A_ROW <const> = rounds(10000, 500)
+local AT_ONCE <const> = rounds(200, 60)
+local MAKERS <const> = rounds(1000, 200)
+local ROUNDS_OF_THREADS <const> = rounds(2000, 300)
 
 --- A host program that checks itself: it prints "well" when nothing raised.
 local function expect_well(code, options)
