@@ -190,6 +190,13 @@ describe("nslua from-bwrap", function()
     assert.truthy(output:find("Read-only file system", 1, true), output)
   end)
 
+  it("makes in a tree of the host what bubblewrap makes there", function()
+    shell "mkdir -m 777 made; chmod 777 made"
+    local _, output = converted("--ro-bind / / --bind made /mnt --dir /mnt/d --symlink d /mnt/l --file 7 /mnt/f ls /mnt 7<data")
+    assert.equal("d\nf\nl\n", output)
+    assert.equal("data\nd\n", (shell "cat made/f; readlink made/l"))
+  end)
+
   it("keeps a filter, which comes upon the profile", function()
     shell(([[/usr/bin/python3 -c "import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) for line in
       [(0x20, 0, 0, 0), (0x15, 0, 1, %d), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))" > filter]])
