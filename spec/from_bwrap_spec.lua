@@ -64,7 +64,7 @@ local LINES <const> = {
     .. "/proc --dev /dev --tmpfs /tmp --ro-bind-data 7 /etc/config --perms 0700 --dir /run/user/7 --remount-ro / --unshare-all "
     .. "7<data", "cat /etc/config; echo > /etc/config || echo no; stat -c %a /run/user/7; touch /x || echo no" },
   { "a desktop's launcher", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin "
-    .. "--proc /proc --dev /dev --dev-bind-try /dev/dri /dev/dri --ro-bind-try /nope/X11 /tmp/.X11-unix --tmpfs /tmp "
+    .. "--proc /proc --dev /dev --dev-bind-try /dev/dri /dev/dri --tmpfs /tmp --ro-bind-try /nope/X11 /tmp/.X11-unix "
     .. "--unsetenv LANG --unshare-all --share-net", "ls /tmp; echo $LANG; readlink /proc/self/ns/net" },
   { "a layered tree", "--ro-bind / / --tmpfs /mnt --overlay-src HERE/tree --tmp-overlay /mnt/tree --dev /dev --proc /proc "
     .. "--unshare-pid", "ls /mnt/tree; echo x > /mnt/tree/new && cat /mnt/tree/new" },
@@ -162,9 +162,54 @@ describe("nslua from-bwrap", function()
     end)
   end
 
+  --- What is printed for these words besides comments, and what comes of running it.
+  local function converted(options)
+    local recipe, status = shell(nslua .. " from-bwrap " .. options)
+    assert.equal(0, status, recipe)
+    probe.write(directory .. "/recipe.lua", recipe)
+    local output = shell(nslua .. " run recipe.lua")
+    return recipe, output
+  end
+
+  local SYSTEM <const> = "--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
+    .. "--proc /proc --dev /dev --unshare-all "
+
+  it("keeps the order where that says what is seen", function()
+    local recipe, output = converted(SYSTEM .. "--ro-bind tree /tmp/tree --tmpfs /tmp ls /tmp")
+    assert.falsy(recipe:find("fs.os", 1, true))
+    assert.equal("", output)
+    recipe, output = converted(SYSTEM .. "--tmpfs /tmp --ro-bind tree /tmp/tree cat /tmp/tree/inner")
+    assert.truthy(recipe:find("fs.os", 1, true))
+    assert.equal("inner\n", output)
+  end)
+
+  it("keeps what is made read-only after all", function()
+    local _, output = converted("--dev-bind / / --remount-ro / --bind tree /mnt sh -c 'echo > /var/tmp/nslua-spec-x'")
+    assert.truthy(output:find("Read-only file system", 1, true), output)
+    _, output = converted(SYSTEM .. "--dir /made --remount-ro / sh -c 'echo > /made/x'")
+    assert.truthy(output:find("Read-only file system", 1, true), output)
+  end)
+
+  it("makes in a tree of the host what bubblewrap makes there", function()
+    shell "mkdir -m 777 made; chmod 777 made"
+    local _, output = converted("--ro-bind / / --bind made /mnt --dir /mnt/d --symlink d /mnt/l --file 7 /mnt/f ls /mnt 7<data")
+    assert.equal("d\nf\nl\n", output)
+    assert.equal("data\nd\n", (shell "cat made/f; readlink made/l"))
+  end)
+
+  it("keeps a filter, which comes upon the profile", function()
+    shell(([[/usr/bin/python3 -c "import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) for line in
+      [(0x20, 0, 0, 0), (0x15, 0, 1, %d), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))" > filter]])
+      :format(sys.syscall_number "mkdir"))
+    local recipe, output = converted(SYSTEM .. "--tmpfs /tmp --seccomp 7 mkdir /tmp/x 7<filter")
+    assert.truthy(recipe:find(('seccomp = { programs = { read "%s/filter" } }'):format(directory), 1, true), recipe)
+    assert.truthy(output:find("Cannot allocate memory", 1, true), output)
+  end)
+
   it("refuses what nslua bwrap does", function()
     assert.same({ "nslua: --userns is not supported yet\n", 125 }, { shell(nslua .. " from-bwrap --userns 3 true") })
     assert.same({ "nslua: Unknown option --nope\n", 125 }, { shell(nslua .. " from-bwrap --nope") })
+    assert.same({ "nslua: from-bwrap: the command is missing\n", 125 }, { shell(nslua .. " from-bwrap --ro-bind / /") })
   end)
 
   it("names the file where the content of a descriptor is no short text, and refuses what has no name", function()

@@ -48,7 +48,7 @@ local function file_of(fd)
   return named and open and named.inode == open.inode and named.device == open.device and path or nil
 end
 
-local function is_short_text(content) return #content <= SHORT and not content:find "[^\t\n\r\32-\126]" and utf8.len(content) end
+local function is_short_text(content) return #content <= SHORT and not content:find "[^\t\n\r\32-\126]" end
 
 local function content_of(fd, content)
   if is_short_text(content) then return quoted(content) end
@@ -125,17 +125,19 @@ function WORDS.tmpfs(item)
 end
 
 --- What is made in a root of ours becomes read-only with it, but for what is to stay writable.
-function WORDS.dir(item, _, inside)
-  local mode = item.options.mode
-  return "dir", { quoted(item.target) }, { mode = mode and octal(mode) or nil, writable = not inside and "true" or nil }
+function WORDS.dir(item, request, inside)
+  local mode, writable = item.options.mode, not inside and not request.sealed
+  return "dir", { quoted(item.target) }, { mode = mode and octal(mode) or nil, writable = writable and "true" or nil }
 end
 
 local USUAL_MODE <const> = { [tonumber("666", 8)] = true, [tonumber("600", 8)] = true }
 
-function WORDS.file(item)
+function WORDS.file(item, _, inside)
   local mode, writable = item.options.mode, item.options.writable
+  local written = item.options.place == "tree" and inside and SHARES[inside.verb]
   return "file", { quoted(item.target), content_of(item.fd, item.operands[2]) },
-    { mode = not USUAL_MODE[mode] and octal(mode) or nil, writable = writable and "true" or nil }
+    { mode = not USUAL_MODE[mode] and octal(mode) or nil, writable = writable and "true" or nil,
+      place = written and '"tree"' or nil }
 end
 
 function WORDS.symlink(item) return "symlink", { quoted(item.operands[1]), quoted(item.target) }, {} end
@@ -176,37 +178,54 @@ local TOP <const> = { ["/bin"] = true, ["/sbin"] = true, ["/lib"] = true, ["/lib
   ["/libx32"] = true }
 local PLACES <const> = { "/usr", "/etc", "/var", "/run", "/tmp", "/home", "/proc", "/dev" }
 local TAKEN <const> = {
-  ["/etc/passwd"] = true, ["/etc/group"] = true, ["/etc/hosts"] = true, ["/etc/nsswitch.conf"] = true, ["/var/tmp"] = true,
-  ["/var/run"] = true, ["/etc/localtime"] = true, ["/etc/resolv.conf"] = true, ["/etc/ssl"] = true, ["/etc/pki"] = true,
-  ["/etc/alternatives"] = true, ["/etc/ld.so.cache"] = true, ["/etc/ssl/certs"] = true, ["/root"] = true,
+  ["/etc/passwd"] = true, ["/etc/group"] = true, ["/etc/hosts"] = true, ["/etc/nsswitch.conf"] = true,
+  ["/etc/localtime"] = true, ["/etc/resolv.conf"] = true, ["/etc/ssl"] = true, ["/etc/pki"] = true,
+  ["/root"] = true, ["/home/sandbox"] = true,
+}
+--- Of /etc what fs.os shares too, if it is there.
+local ETC <const> = {
+  ["/etc/alternatives"] = true, ["/etc/ld.so.cache"] = true, ["/etc/ssl/certs"] = true, ["/etc/services"] = true,
+  ["/etc/protocols"] = true,
 }
 
 local function is_itself(item) return item.verb == "ro" and item.operands[1] == item.target end
 
+local OWN_MODE <const> = { ["/tmp"] = tonumber("1777", 8) }
+
 --- Whether fs.os has the same at the same place.
 local function is_of_os(item)
   local target = item.target
-  if target == "/usr" then return is_itself(item) end
+  if target == "/usr" or ETC[target] then return is_itself(item) end
   if TOP[target] then return is_itself(item) or item.verb == "symlink" and sys.readlink(target) == item.operands[1] end
   if target == "/tmp" or target == "/run" then
-    return (item.verb == "tmpfs" or item.verb == "dir") and not item.options.mode and not math.type(item.options.size)
+    local mode, size = item.options.mode, item.options.size
+    return (item.verb == "tmpfs" or item.verb == "dir") and (not mode or mode == OWN_MODE[target]) and not math.type(size)
   end
   return item.verb == "proc" and target == "/proc" or item.verb == "dev" and target == "/dev"
 end
 
 --- Whether it would come over what fs.os makes.
 local function collides(item)
-  if TAKEN[item.target] or TOP[item.target] or item.target == "/" then return true end
+  if TAKEN[item.target] or ETC[item.target] or TOP[item.target] or item.target == "/" then return true end
   for _, place in ipairs(PLACES) do
     if item.target == place then return true end
   end
+  return within(item.target, "/var/tmp") or within(item.target, "/var/run") -- which are links there
+end
+
+--- Whether one of those comes to lie beneath a target.
+local function any_within(items, target)
+  for _, item in ipairs(items) do
+    if within(item.target, target) then return true end
+  end
+  return false
 end
 
 --- The entries that are left when fs.os stands for the others; nil where those do not amount to it.
 local function without_os(items)
   local rest, found = {}, {}
   for _, item in ipairs(items) do
-    if is_of_os(item) and not found[item.target] then found[item.target] = true
+    if is_of_os(item) and not found[item.target] and not any_within(rest, item.target) then found[item.target] = true
     elseif collides(item) then return nil
     else rest[#rest + 1] = item end
   end
@@ -228,11 +247,14 @@ local function grouped(lines)
   return "{\n" .. table.concat(texts, "\n") .. "\n  }"
 end
 
+--- What is to be written. A root of our own becomes read-only unasked.
 local function own_items(request)
   local own = {}
-  for _, item in ipairs((recipes.visible(request))) do
-    -- What becomes read-only by itself.
-    if not item.implied and not (item.verb == "remount" and item.target == "/") then own[#own + 1] = item end
+  local items, has_root = recipes.visible(request)
+  for _, item in ipairs(items) do
+    local seals = item.verb == "remount" and item.target == "/" and not has_root
+    request.sealed = request.sealed or seals
+    if not (seals or item.implied) then own[#own + 1] = item end
   end
   return own
 end

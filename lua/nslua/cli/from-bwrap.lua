@@ -7,7 +7,8 @@ local NSLUA_FAILED <const> = 125
 local function text_of(words)
   local request = recipes.new_request(#words)
   local at = options.parse(words, request)
-  if request.show or not words[at] then return options.usage "nslua from-bwrap" end
+  if request.show then return options.usage "nslua from-bwrap" end
+  if not words[at] then options.die "from-bwrap: the command is missing" end
   return require "nslua.bwrap.print"(request, table.move(words, at, #words, 1, {}))
 end
 
