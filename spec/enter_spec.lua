@@ -12,10 +12,12 @@ local function running(box, ...)
   return assert(box:spawn(argv))
 end
 
+--- A program that is just being executed cannot be looked at for a moment.
 local function links_of(pid)
   local links = {}
   for _, kind in ipairs { "cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts" } do
-    links[#links + 1] = sys.readlink(("/proc/%d/ns/%s"):format(pid, kind)) or kind
+    local path = ("/proc/%d/ns/%s"):format(pid, kind)
+    links[#links + 1] = ns.patiently(function() return sys.readlink(path) end) or kind
   end
   return links
 end
