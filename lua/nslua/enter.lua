@@ -47,7 +47,7 @@ function Target:is_alive() return not sys.poll(0, self.pidfd, "r") end
 local function links_of(self)
   local links = {}
   for _, kind in ipairs(ns.kinds) do
-    local name = kind == "mount" and "mnt" or kind
+    local name = ns.files[kind]
     local own = sys.readlink("/proc/self/ns/" .. name)
     local link, _, errno = ns.patiently(function() return sys.readlink(("/proc/%d/ns/%s"):format(self.pid, name)) end)
     if own and not link then

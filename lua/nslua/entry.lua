@@ -15,6 +15,13 @@ function Entry:source_words()
   return "fd" .. (path and " of " .. path or "")
 end
 
+--- The flags that its verb shows, in words.
+function Entry:flags_in(plan)
+  local flags = self.verb.flags
+  if type(flags) == "function" then return flags(self, plan) end
+  return flags
+end
+
 local M = {}
 
 --- Where the function at `level` was called: "build.lua:7", or nil when the frame is lost.

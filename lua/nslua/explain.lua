@@ -22,10 +22,9 @@ local function facts_of(title, ready)
   local recipe, identity = ready.recipe, ready.identity
   local files = {}
   for i, item in ipairs(ready.entries) do
-    local flags = item.verb.flags
-    if type(flags) == "function" then flags = flags(item, ready.plan) end
     files[i] = { depth = item.depth, verb = item.verb.name, source = item.source and item:source_words(),
-      target = item.verb.target or item.target, flags = flags, link = item.link, optional = item.options.optional, at = item.at }
+      target = item.verb.target or item.target, flags = item:flags_in(ready.plan), link = item.link,
+      optional = item.options.optional, at = item.at }
   end
   local joined = {}
   for kind, handle in pairs(ready.joined) do joined[kind] = tostring(handle) end

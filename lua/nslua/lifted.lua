@@ -3,12 +3,10 @@
 -- Mounted with nsdelegate, cgroup v2 lets nobody change a group's own limits who has that group as the root of its cgroup
 -- namespace. Otherwise the payload must not get to see a hierarchy that it can write.
 -- @module nslua.lifted
+local within = require "nslua.path".within
 local sys = require "nslua.sys"
 
 local M = {}
-
---- Whether a path is another one, or lies beneath it.
-local function is_beneath(path, other) return other == "/" or path == other or path:sub(1, #other + 1) == other .. "/" end
 
 --- Where what an entry shares is on the host.
 local function source_of(item)
@@ -18,17 +16,14 @@ local function source_of(item)
 end
 
 local function is_writable(item, plan)
-  if item.verb.name == "host" then return true end
-  local flags = item.verb.flags
-  if type(flags) == "function" then flags = flags(item, plan) end
-  return (flags or ""):find "^rw" ~= nil
+  return item.verb.name == "host" or (item:flags_in(plan) or ""):find "^rw" ~= nil
 end
 
 --- Whether one of the trees that a recipe shares is, has, or is part of a hierarchy.
 local function shares(plan, mount)
   for _, item in ipairs(plan.entries) do
-    local source = (item.verb.bind or item.verb.name == "host") and is_writable(item, plan) and source_of(item)
-    if source and (is_beneath(mount, source) or is_beneath(source, mount)) then return true end
+    local source = item.verb.bind and is_writable(item, plan) and source_of(item)
+    if source and (within(mount, source) or within(source, mount)) then return true end
   end
 end
 

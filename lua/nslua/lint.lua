@@ -4,6 +4,7 @@
 local entry = require "nslua.entry"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
+local within = require "nslua.path".within
 
 local Warning = { __name = "nslua.warning" }
 Warning.__index = Warning
@@ -12,11 +13,6 @@ function Warning:__tostring() return (self.at and self.at .. ": " or "") .. self
 -- -- where things are --
 
 local function target_of(item) return item.verb.target or item.target end
-
---- Whether a path is another one or lies below it.
-local function within(path, directory)
-  return directory == "/" or path == directory or path:sub(1, #directory + 1) == directory .. "/"
-end
 
 local function below(path, directory) return path ~= directory and within(path, directory) end
 
@@ -30,7 +26,7 @@ local function host_path(item, path)
 end
 
 --- Whether an entry shows a tree of the host's at its target.
-local function is_foreign(item) return item.verb.bind or item.verb.name == "host" end
+local function is_foreign(item) return item.verb.bind end
 
 --- Whether it mounts something, so that what is below its target is no more to be seen.
 local function hides(item) return item.verb.mount ~= nil end

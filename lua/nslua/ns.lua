@@ -216,6 +216,6 @@ function M.list()
   return order
 end
 
-M.kinds = names.sorted(FILES)
+M.files, M.kinds = FILES, names.sorted(FILES)
 
 return M

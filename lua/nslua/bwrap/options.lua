@@ -67,8 +67,6 @@ local function read_all(request, fd, purpose)
   end
 end
 
-local function absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() .. "/" .. path end
-
 --- A destination is meant from the root on, whatever it begins with; ".." takes back the component before it.
 local function inside(path)
   if not ("/" .. path .. "/"):find("/../", 1, true) then return path:sub(1, 1) == "/" and path or "/" .. path end
@@ -284,7 +282,10 @@ rows = {
   },
   {
     "--overlay", "RWSRC WORKDIR DEST", "An overlay whose changes go to RWSRC",
-    overlay("--overlay", 1, "one", function(upper, work) return { upper = absolute(upper), work = absolute(work) } end),
+    overlay("--overlay", 1, "one", function(upper, work)
+      local absolute = require "nslua.path".absolute
+      return { upper = absolute(upper), work = absolute(work) }
+    end),
     layered = true,
   },
   {

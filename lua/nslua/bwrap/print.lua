@@ -2,9 +2,12 @@
 -- would allow besides is said in comments.
 -- @module nslua.bwrap.print
 local names = require "nslua.names"
+local paths = require "nslua.path"
 local sys = require "nslua.sys"
 local die = require "nslua.bwrap.options".die
 local recipes = require "nslua.bwrap.recipe"
+
+local within, absolute = paths.within, paths.absolute
 
 local WIDTH <const>, SHORT <const> = 110, 2000
 
@@ -27,10 +30,8 @@ local function name_of(key) return key:find "^[%a_][%w_]*$" and key or "[" .. qu
 
 --- A table of what is named, in the order of the names.
 local function record_of(values)
-  local keys, parts = {}, {}
-  for key in pairs(values) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for i, key in ipairs(keys) do parts[i] = name_of(key) .. " = " .. values[key] end
+  local parts = {}
+  for i, key in ipairs(names.sorted(values)) do parts[i] = name_of(key) .. " = " .. values[key] end
   return #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or nil
 end
 
@@ -57,10 +58,6 @@ local function content_of(fd, content)
 end
 
 -- -- the entries: what comes between a verb's parentheses --
-
-local function within(path, directory)
-  return directory == "/" or path == directory or path:sub(1, #directory + 1) == directory .. "/"
-end
 
 local SHARES <const> = { ro = true, rw = true, overlay = true }
 local MOUNTS <const> = { ro = true, rw = true, overlay = true, tmpfs = true, proc = true, dev = true, mqueue = true }
@@ -91,8 +88,6 @@ local function source_of(item)
   local fd = item.options.from_fd
   return fd and (file_of(fd) or die("what is open as fd %d has no name", fd)) or item.operands[1]
 end
-
-local function absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() .. "/" .. path end
 
 local function bind(item)
   local source = source_of(item)

@@ -66,7 +66,7 @@ rows.image = {
 
 rows.host = {
   parameters = {}, options = { propagation = tree.propagation, recursive = check.boolean },
-  summary = function() return "host /" end, flags = "as the host", target = "/",
+  summary = function() return "host /" end, flags = "as the host", target = "/", bind = true,
   doc = "The host's whole tree, as it is.",
   mount = function(e, plan)
     local recursive = e.options.recursive ~= false and "recursive" or nil
