@@ -447,6 +447,22 @@ describe("running a program", function()
       assert.same({ "HOME", "LANG", "PATH", "TERM" }, names)
     end)
 
+    it("environment may be the caller's, whole or by name, of a recipe and of a run", function()
+      local code = [[
+        for _, how in ipairs { "all", { "MINE" } } do
+          local env = { inherit = how, OTHER = "2" }
+          local function seen(box, options)
+            options[1], options[2], options[3] = "/bin/sh", "-c", "echo $MINE $OTHER"
+            options.stdout = "capture"
+            io.write(assert(box:run(options)).stdout)
+          end
+          seen(light:with { env = env }, {})
+          seen(light, { env = env })
+        end
+      ]]
+      assert.equal(("1 2\n"):rep(4), (watch.host(code, { through = "env MINE=1" })))
+    end)
+
     it("variables of the call on top, false takes one away", function()
       local result = assert(light:run { "/usr/bin/env", env = { A = "b=c\n", PATH = false, LANG = false, TERM = false,
         HOME = false }, stdout = "capture" })

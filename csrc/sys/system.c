@@ -73,7 +73,7 @@ static const char *type_name(mode_t mode) {
 }
 
 static int push_status(lua_State *L, const struct stat *st) {
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 12);
   lua_pushstring(L, type_name(st->st_mode));
   lua_setfield(L, -2, "type");
   set_integer(L, "mode", st->st_mode & 07777);
@@ -82,12 +82,15 @@ static int push_status(lua_State *L, const struct stat *st) {
   set_integer(L, "size", st->st_size);
   set_integer(L, "inode", (lua_Integer)st->st_ino);
   set_integer(L, "device", (lua_Integer)st->st_dev);
+  set_integer(L, "device_major", major(st->st_dev));
+  set_integer(L, "device_minor", minor(st->st_dev));
   set_integer(L, "major", major(st->st_rdev));
   set_integer(L, "minor", minor(st->st_rdev));
   return 1;
 }
 
-/*** type, mode, uid, gid, size, inode, device (that it lies on), major, minor (that it is) of a path, its last link followed.
+/*** type, mode, uid, gid, size, inode, device, device_major, device_minor (that it lies on), major, minor (that it is) of a
+ * path, its last link followed.
  * @function stat @tparam string path @treturn[1] table @treturn[2] nil @treturn[2] string */
 static int system_stat(lua_State *L) {
   struct stat st;

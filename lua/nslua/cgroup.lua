@@ -4,6 +4,7 @@
 local Error = require "nslua.error"
 local controllers = require "nslua.controllers"
 local hierarchy = require "nslua.hierarchy"
+local read = require "nslua.file".read
 local sys = require "nslua.sys"
 
 local Group = { __name = "nslua.cgroup" }
@@ -100,7 +101,7 @@ end
 local function apply(part, place)
   for _, one in ipairs(place.writes) do
     local file = one[1]
-    local text = one.inherited and hierarchy.read(part.parent .. "/" .. file) or one[2]
+    local text = one.inherited and read(part.parent .. "/" .. file) or one[2]
     local ok, errno = write(part.path .. "/" .. file, text)
     if not ok and not (one.optional and errno == ENOENT) then
       return nil, failed(("limits.%s: %s = %s"):format(one.name, file, text), errno)
@@ -195,7 +196,7 @@ end
 
 --- The sum of the numbers that a pattern finds in a file, or nil.
 local function sum(path, pattern, factor)
-  local text, total = hierarchy.read(path), nil
+  local text, total = read(path), nil
   for number in (text or ""):gmatch(pattern) do total = (total or 0) + math.tointeger(number) * (factor or 1) end
   return total
 end

@@ -4,6 +4,7 @@ local Error = require "nslua.error"
 local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
 local entry = require "nslua.entry"
+local environment = require "nslua.environment"
 local fs = require "nslua.fs"
 local landlock = require "nslua.landlock"
 local kernel = require "nslua.kernel"
@@ -258,25 +259,11 @@ end
 
 -- -- the whole --
 
-local function whole_environment()
-  local env = {}
-  for _, variable in ipairs(sys.environment()) do
-    local name, value = variable:match "^([^=]+)=(.*)$"
-    if name then env[name] = value end
-  end
-  return env
-end
-
 local function default_environment(plan, recipe)
-  local inherit = recipe.env and recipe.env.inherit or {}
-  local env = inherit == "all" and whole_environment() or {
+  local is_whole = recipe.env and recipe.env.inherit == "all" -- in place of the defaults
+  return environment.over(is_whole and {} or {
     PATH = DEFAULT_PATH, HOME = plan.home or "/", LANG = "C.UTF-8", TERM = os.getenv "TERM" or "dumb",
-  }
-  for _, name in ipairs(inherit ~= "all" and inherit or {}) do env[name] = os.getenv(name) end
-  for name, value in pairs(recipe.env or {}) do
-    if name ~= "inherit" then env[name] = value or nil end
-  end
-  return env
+  }, recipe.env)
 end
 
 --- Registers that every run fills, and the fd of the children file where there is no PID namespace.
@@ -361,7 +348,7 @@ local function ready_of(plan, recipe, joined, held)
     operations = operations, sources = sources, drop = plan.drop:bytes(), owners = plan.owners,
     registers = plan.first:registers(), passed = plan.first:passed(), idmaps = plan.idmaps, proc_files = plan.proc_files,
     streams = plan.streams, pty = plan.pty, hostname = plan.hostname, refusal = plan.refusal,
-    namespaces = joined.user and {} or plan.unshared, held = held, keep = held.permitted,
+    namespaces = joined.user and {} or plan.unshared, held = held,
     capabilities = identity.new and CAPABILITIES_OF_STAGE | plan.needed | held.permitted or 0,
     uid_map = apart and identity.uid_map or nil, gid_map = apart and identity.gid_map or nil, filters = filters,
     env = default_environment(plan, recipe), cwd = recipe.cwd or plan.home or (plan.root and "/" or nil),

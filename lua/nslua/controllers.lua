@@ -55,8 +55,7 @@ end
 local function disk_of(path)
   local status, message = sys.stat(path)
   if not status then return nil, message end
-  local device = status.device
-  local major, minor = device >> 8 & 0xfff | device >> 32 & ~0xfff, device & 0xff | device >> 12 & 0xffffff00
+  local major, minor = status.device_major, status.device_minor
   if status.type == "block" then major, minor = status.major, status.minor end
   local directory = ("/sys/dev/block/%d:%d/"):format(major, minor)
   if not sys.stat(directory) then return nil, path .. " lies on no disk" end

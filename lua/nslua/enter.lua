@@ -4,6 +4,7 @@
 local Error = require "nslua.error"
 local hierarchy = require "nslua.hierarchy"
 local names = require "nslua.names"
+local read = require "nslua.file".read
 local ns = require "nslua.ns"
 local sys = require "nslua.sys"
 
@@ -22,15 +23,6 @@ end
 
 local function problem(self, reason, hint)
   return Error.new { step = tostring(self), reason = reason, hint = hint }
-end
-
-local function read(path)
-  local file, message, errno = io.open(path)
-  if not file then return nil, message, errno end
-  local text
-  text, message, errno = file:read "a"
-  file:close()
-  return text, message, errno
 end
 
 --- A file of the process's in /proc, or nil and an error.

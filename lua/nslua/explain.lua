@@ -32,7 +32,7 @@ local function facts_of(title, ready)
     sandbox = title, namespaces = { new = names.sorted(ready.new), joined = joined },
     user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
-    capabilities = names.capabilities(ready.keep), no_new_privs = recipe.no_new_privs ~= false,
+    capabilities = names.capabilities(ready.held.permitted), no_new_privs = recipe.no_new_privs ~= false,
     nesting = recipe.nesting or false,
     seccomp = seccomp.words(ready.filters), landlock = landlock.words(ready.landlock),
     env = ready.env, cwd = type(ready.cwd) == "table" and table.concat(ready.cwd, ", ") or ready.cwd,

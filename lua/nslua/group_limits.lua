@@ -66,8 +66,9 @@ end
 -- @treturn[2] nslua.error
 function Plan:weaken(why, best_effort)
   for name, held in pairs(self.held) do
-    if held.by:find "^cgroup" then
-      if not best_effort then return refused(controllers.by_name[name], why, WEAK_HINT) end
+    local row = controllers.by_name[name]
+    if self.by_controller[row.controller] then
+      if not best_effort then return refused(row, why, WEAK_HINT) end
       held.by, held.reason = held.by .. ", as long as the payload leaves it", why
     end
   end
@@ -89,7 +90,7 @@ function Plan:stand_in(row, value, reason)
 end
 
 --- Decides.
--- @tparam ?table limits the field
+-- @tparam table limits the field
 -- @tparam integer own_processes how many of ours are in the group
 -- @treturn[1] table places { version=, directory=, controllers=, writes= }, registers (empty), held (for the result),
 --   resources of setrlimit(2) and affinity that stand in, late (the stage must wait for its group); or false when the
@@ -97,7 +98,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function M.resolve(limits, own_processes)
-  local rows, names = wanted(limits or {})
+  local rows, names = wanted(limits)
   if #rows == 0 then return false end
   local places, missing = require "nslua.hierarchy".places(names)
   local plan = new_plan(places, own_processes)

@@ -3,6 +3,7 @@
 -- In cgroup v2 a group with processes in it cannot have limited ones below it. So ours come beside the caller's own
 -- group, in the nearest one around it that is the caller's to change and has the controllers; in v1, below its own.
 -- @module nslua.hierarchy
+local read = require "nslua.file".read
 local sys = require "nslua.sys"
 
 local M = {}
@@ -52,11 +53,6 @@ local function hierarchies()
     end
   end
   return found
-end
-
-local function read(path)
-  local file <close> = io.open(path)
-  return file and file:read "a"
 end
 
 --- The words of a file, as a set.
@@ -167,23 +163,22 @@ local function place_in_unified(unified, wanted)
   if given then return SCOPE, given end
 end
 
---- The version and the place of a controller; or nil, what is missing, and what to do.
-local function find(found, directory, given, controller)
-  local unified, old = found.unified, found[V1_NAMES[controller] or controller]
-  if unified and words(unified.mount .. "/cgroup.controllers")[controller] then
-    if given and given[controller] then return 2, directory end
-    return nil, explain_unified(unified, directory, controller)
-  elseif old and may_write(old.own .. "/cgroup.procs") then return 1, old.own end
-  return nil, explain_v1(old, controller)
-end
-
+--- Notes a controller at its place.
 local function note(places, version, directory, controller, hierarchy)
   for _, place in ipairs(places) do
     if place.directory == directory then return table.insert(place.controllers, controller) end
   end
-  table.insert(places, version == 2 and 1 or #places + 1,
-    { version = version, directory = directory, controllers = { controller }, scope = directory == SCOPE,
-      mount = hierarchy.mount, nsdelegate = hierarchy.nsdelegate })
+  table.insert(places, {
+    version = version, directory = directory, controllers = { controller }, scope = directory == SCOPE,
+    mount = hierarchy.mount, nsdelegate = hierarchy.nsdelegate,
+  })
+end
+
+--- Those that v2 has, and the others.
+local function by_version(unified, wanted)
+  local all, new, old = unified and words(unified.mount .. "/cgroup.controllers") or {}, {}, {}
+  for _, controller in ipairs(wanted) do table.insert(all[controller] and new or old, controller) end
+  return new, old
 end
 
 --- Where groups with these controllers can be made.
@@ -193,13 +188,18 @@ end
 -- @treturn table what is missing: controller → { reason=, hint= }
 function M.places(wanted)
   local found, places, missing = hierarchies(), {}, {}
+  local function miss(controller, reason, hint) missing[controller] = { reason = reason, hint = hint } end
+  local new, old = by_version(found.unified, wanted)
   local directory, given
-  if found.unified then directory, given = place_in_unified(found.unified, wanted) end
-  for _, controller in ipairs(wanted) do
-    local version, where, hint = find(found, directory, given, controller)
-    local hierarchy = version == 2 and found.unified or found[V1_NAMES[controller] or controller]
-    if version then note(places, version, where, controller, hierarchy)
-    else missing[controller] = { reason = where, hint = hint } end
+  if #new > 0 then directory, given = place_in_unified(found.unified, new) end
+  for _, controller in ipairs(new) do
+    if given and given[controller] then note(places, 2, directory, controller, found.unified)
+    else miss(controller, explain_unified(found.unified, directory, controller)) end
+  end
+  for _, controller in ipairs(old) do
+    local hierarchy = found[V1_NAMES[controller] or controller]
+    if hierarchy and may_write(hierarchy.own .. "/cgroup.procs") then note(places, 1, hierarchy.own, controller, hierarchy)
+    else miss(controller, explain_v1(hierarchy, controller)) end
   end
   return places, missing
 end
@@ -216,6 +216,6 @@ end
 --- The directory of a process's group in v2; nil when it has none that is seen here.
 function M.group_of(pid) return M.directory("", groups_of(pid).unified) end
 
-M.read, M.words = read, words
+M.words = words
 
 return M

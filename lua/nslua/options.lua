@@ -115,7 +115,7 @@ local OPTIONS <const> = {
   },
   {
     name = "env", type = schema.by_name.env.type, default = "the recipe's",
-    values = "{ NAME = text or false, inherit = { names } }",
+    values = schema.by_name.env.values,
     doc = "Variables besides the recipe's, or in place of them.",
   },
   {

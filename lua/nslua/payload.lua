@@ -1,5 +1,6 @@
 --- The payload's own operations: what its process does last, and what a run, not its recipe, says of it.
 -- @module nslua.payload
+local environments = require "nslua.environment"
 local landlock = require "nslua.landlock"
 local limits = require "nslua.limits"
 local scheduling = require "nslua.scheduling"
@@ -16,22 +17,14 @@ local CONTROL_FD <const>, SPARE_FDS <const> = 64, 64
 --- "NAME=value" of the recipe's environment and the run's; and the PATH in it. Where the stage chooses the working
 --- directory, a place for that comes first.
 local function environment(env, more, sets_directory)
-  local list, path = {}, env.PATH
-  if more then
-    local merged = {}
-    for name, value in pairs(env) do merged[name] = value end
-    for _, name in ipairs(more.inherit or {}) do merged[name] = os.getenv(name) end
-    for name, value in pairs(more) do
-      if name ~= "inherit" then merged[name] = value or nil end
-    end
-    env, path = merged, merged.PATH
-  end
+  local list = {}
+  if more then env = environments.over(env, more) end
   for name, value in pairs(env) do
     if not (sets_directory and name == "PWD") then list[#list + 1] = name .. "=" .. value end
   end
   table.sort(list)
   if sets_directory then table.insert(list, 1, "PWD=") end
-  return list, path or DEFAULT_PATH
+  return list, env.PATH or DEFAULT_PATH
 end
 
 --- What a run passes besides the streams, in the order of the numbers: { number=, register=, fd=, directory= }.
@@ -274,7 +267,7 @@ function M.further(ready, first, terminal)
   plan:note(2)
   local pty = terminal and further_terminal(plan, ready)
   plan:note(1)
-  plan:fork({}, ready.plan.detached, nil, 0, ready.identity.holds and ready.keep or 0)
+  plan:fork({}, ready.plan.detached, nil, 0, ready.identity.holds and ready.held.permitted or 0)
   plan:end_with_parent()
   local recipe = setmetatable({ no_new_privs = true }, { __index = ready.recipe })
   return setmetatable({

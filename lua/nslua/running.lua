@@ -3,6 +3,7 @@
 -- One is known by its reaper: a process whose words are "nslua" and "sandbox<name>", that nobody may look into, with the
 -- payload as its first child. Whoever wants to can make a process look like that, so this is for looking, not for deciding.
 -- @module nslua.running
+local file = require "nslua.file"
 local sys = require "nslua.sys"
 
 local TICKS_PER_SECOND <const> = 100 -- of /proc, on all machines that nslua runs on
@@ -11,10 +12,7 @@ local PARENT <const>, START <const> = 2, 20 -- fields of /proc/PID/stat behind t
 
 local M = {}
 
-local function read(pid, name)
-  local file <close> = io.open(("/proc/%s/%s"):format(pid, name))
-  return file and file:read "a" or nil
-end
+local function read(pid, name) return (file.read(("/proc/%d/%s"):format(pid, name))) end
 
 local function words_of(pid)
   local words = {}
@@ -76,8 +74,7 @@ local function payload_of(pid)
 end
 
 local function uptime()
-  local file <close> = io.open "/proc/uptime"
-  return file and file:read "n" or 0
+  return tonumber((file.read "/proc/uptime" or ""):match "^%S+") or 0
 end
 
 --- What there is to say of a sandbox; nil when it has just ended.

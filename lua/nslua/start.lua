@@ -53,7 +53,7 @@ end
 local function prepare_user_namespace(ready)
   local identity = ready.identity
   if not identity.delegated then return false end
-  local variety = (ready.new.pid or ready.keep == 0) and (ready.plan.nesting and "nesting" or "plain") or nil
+  local variety = (ready.new.pid or ready.held.permitted == 0) and (ready.plan.nesting and "nesting" or "plain") or nil
   local handle, err = require "nslua.subordinate".namespace(identity.uid_map, identity.gid_map, variety)
   ready.userns = variety and handle -- as long as the recipe is there
   return handle, err
@@ -159,7 +159,7 @@ end
 local function spawn_stage(ready, payload, fds, userns, terminal, group, times)
   local stage, step, errno
   local unified = group and group:unified()
-  for _, cgroup in ipairs { unified or false, unified and false } do
+  for _, cgroup in ipairs(unified and { unified, false } or { false }) do
     local doors, err = {}, nil
     if group then doors, err = open_doors(ready, group, fds, not cgroup) end
     if not doors then return nil, err end

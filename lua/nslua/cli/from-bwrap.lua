@@ -2,8 +2,6 @@
 local options = require "nslua.bwrap.options"
 local recipes = require "nslua.bwrap.recipe"
 
-local NSLUA_FAILED <const> = 125
-
 local function text_of(words)
   local request = recipes.new_request(#words)
   local at = options.parse(words, request)
@@ -13,11 +11,6 @@ local function text_of(words)
 end
 
 return function(words)
-  local ok, text = pcall(text_of, words)
-  if ok then
-    io.write(text)
-    return 0
-  end
-  io.stderr:write("nslua: ", tostring(text), "\n")
-  return NSLUA_FAILED
+  io.write(text_of(words))
+  return 0
 end

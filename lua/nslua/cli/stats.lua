@@ -1,6 +1,7 @@
 --- nslua run --stats: what a run has used, one line an item; or, with its end, as JSON.
 local json = require "nslua.json"
 
+--- Lines: a name, the words, the fields of the usage.
 local ITEMS <const> = {
   { "wall", "%.3f s", "wall" },
   { "user", "%.3f s", "user" },
@@ -12,23 +13,22 @@ local ITEMS <const> = {
 
 --- Of the sandbox's control group, as far as the kernel counts it.
 local GROUP_ITEMS <const> = {
-  { "all: memory", "%d KiB at most", "memory_peak", 1 / 1024 }, { "all: swap", "%d KiB at most", "swap_peak", 1 / 1024 },
-  { "all: processes", "%d at most", "pids_peak", 1 }, { "all: user", "%.3f s", "user", 1 },
-  { "all: system", "%.3f s", "system", 1 }, { "all: throttled", "%.3f s", "throttled", 1 },
-  { "all: read", "%d KiB", "read", 1 / 1024 }, { "all: written", "%d KiB", "written", 1 / 1024 },
-  { "all: OOM", "%d killed", "oom_kills", 1 },
+  { "all: memory", "%d KiB at most", "memory_peak" }, { "all: swap", "%d KiB at most", "swap_peak" },
+  { "all: processes", "%d at most", "pids_peak" }, { "all: user", "%.3f s", "user" }, { "all: system", "%.3f s", "system" },
+  { "all: throttled", "%.3f s", "throttled" }, { "all: read", "%d KiB", "read" }, { "all: written", "%d KiB", "written" },
+  { "all: OOM", "%d killed", "oom_kills" },
 }
 
-local function line(name, words, ...) return ("nslua: %-18s"):format(name) .. words:format(...) .. "\n" end
+--- Fields that are bytes.
+local BYTES <const> = { maxrss = true, memory_peak = true, swap_peak = true, read = true, written = true }
 
-local function group_lines(lines, usage)
-  for _, item in ipairs(GROUP_ITEMS) do
-    local value = usage[item[3]]
-    if value then
-      value = value * item[4]
-      lines[#lines + 1] = line(item[1], item[2], item[2]:find "%%d" and math.floor(value) or value)
-    end
+local function line_of(item, usage)
+  local values = {}
+  for n = 3, #item do
+    local value = usage[item[n]] or 0
+    values[n - 2] = BYTES[item[n]] and value // 1024 or value
   end
+  return ("nslua: %-18s"):format(item[1]) .. item[2]:format(table.unpack(values)) .. "\n"
 end
 
 local M = {}
@@ -38,15 +38,11 @@ local M = {}
 -- @treturn string nothing where there is no result
 function M.text(result)
   if not result then return "" end
-  local usage = result.usage
-  local shown = { maxrss = usage.maxrss // 1024 }
-  local lines = {}
-  for i, item in ipairs(ITEMS) do
-    local values = {}
-    for n = 3, #item do values[n - 2] = shown[item[n]] or usage[item[n]] or 0 end
-    lines[i] = line(item[1], item[2], table.unpack(values))
+  local usage, lines = result.usage, {}
+  for i, item in ipairs(ITEMS) do lines[i] = line_of(item, usage) end
+  for _, item in ipairs(usage.group and GROUP_ITEMS or {}) do
+    if usage.group[item[3]] then lines[#lines + 1] = line_of(item, usage.group) end
   end
-  if usage.group then group_lines(lines, usage.group) end
   return table.concat(lines)
 end
 
