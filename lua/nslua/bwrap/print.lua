@@ -2,6 +2,7 @@
 -- would allow besides is said in comments.
 -- @module nslua.bwrap.print
 local names = require "nslua.names"
+local os_verb = require "nslua.verbs.os"
 local paths = require "nslua.path"
 local sys = require "nslua.sys"
 local die = require "nslua.bwrap.options".die
@@ -169,18 +170,17 @@ end
 
 -- -- fs.os --
 
-local TOP <const> = { ["/bin"] = true, ["/sbin"] = true, ["/lib"] = true, ["/lib32"] = true, ["/lib64"] = true,
-  ["/libx32"] = true }
+local function set_of(list)
+  local set = {}
+  for _, item in ipairs(list) do set[item] = true end
+  return set
+end
+
+local TOP <const>, ETC <const> = set_of(os_verb.top), set_of(os_verb.etc)
 local PLACES <const> = { "/usr", "/etc", "/var", "/run", "/tmp", "/home", "/proc", "/dev" }
-local TAKEN <const> = {
-  ["/etc/passwd"] = true, ["/etc/group"] = true, ["/etc/hosts"] = true, ["/etc/nsswitch.conf"] = true,
-  ["/etc/localtime"] = true, ["/etc/resolv.conf"] = true, ["/etc/ssl"] = true, ["/etc/pki"] = true,
-  ["/root"] = true, ["/home/sandbox"] = true,
-}
---- Of /etc what fs.os shares too, if it is there.
-local ETC <const> = {
-  ["/etc/alternatives"] = true, ["/etc/ld.so.cache"] = true, ["/etc/ssl/certs"] = true, ["/etc/services"] = true,
-  ["/etc/protocols"] = true,
+local TAKEN <const> = set_of {
+  "/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime", "/etc/resolv.conf", "/etc/ssl",
+  "/etc/pki", "/root", "/home/sandbox",
 }
 
 local function is_itself(item) return item.verb == "ro" and item.operands[1] == item.target end

@@ -1,4 +1,4 @@
---- The verb os: the running system's programs.
+--- The verb os: the running system's programs. What of the host it shares as it is: top, and etc.
 local sys = require "nslua.sys"
 local verb = require "nslua.verb"
 
@@ -56,3 +56,5 @@ verb.rows.os = {
     return list
   end,
 }
+
+return { top = TOP, etc = ETC }
