@@ -85,24 +85,24 @@ long kernel_capset(struct call *call) {
   return SYSCALL(capset, &header, data);
 }
 
-static long make_inheritable(unsigned long capabilities) {
+long raise_ambient(uint64_t capabilities) {
   struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
   struct __user_cap_data_struct data[2];
   long r = SYSCALL(capget, &header, data);
   if (r < 0) return r;
   data[0].inheritable = (uint32_t)capabilities;
   data[1].inheritable = (uint32_t)(capabilities >> 32);
-  return SYSCALL(capset, &header, data);
+  r = SYSCALL(capset, &header, data);
+  for (long capability = 0; r >= 0 && capability < 64; capability++)
+    if (capabilities >> capability & 1)
+      r = SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+  return r;
 }
 
 /** Makes the inheritable and the ambient set this mask. @see PR_CAP_AMBIENT(2const) */
 long kernel_ambient(struct call *call) {
-  long r = make_inheritable((unsigned long)ARG_INT(0));
-  if (r >= 0) r = SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  for (long capability = 0; r >= 0 && capability < 64; capability++)
-    if ((unsigned long)ARG_INT(0) >> capability & 1)
-      r = SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
-  return r;
+  long r = SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  return r < 0 ? r : raise_ambient((uint64_t)ARG_INT(0));
 }
 
 /** @see PR_SET_SECUREBITS(2const) */

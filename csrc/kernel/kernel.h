@@ -48,6 +48,9 @@ char *text_append_number(char *to, unsigned long n);
 long write_all(int fd, const char *data, size_t size);
 long write_once(int fd, const char *data, size_t size);
 
+/* Makes the inheritable set this mask, and raises the ambient set to it: execve keeps that (ids.c). */
+long raise_ambient(uint64_t capabilities);
+
 /* Room for so many open files, as far as the hard limit allows it (fds.c). */
 long raise_open_files(uint64_t needed);
 

@@ -33,3 +33,8 @@ int push_failure(lua_State *L, const char *what, int error) {
   lua_pushinteger(L, error);
   return 3;
 }
+
+void set_integer(lua_State *L, const char *key, uint64_t value) {
+  lua_pushinteger(L, (lua_Integer)value);
+  lua_setfield(L, -2, key);
+}

@@ -62,22 +62,6 @@ static long open_proc_files(const struct spawn *spawn) {
   return 0;
 }
 
-/* The capabilities of the new user namespace would be lost by the exec, as no id is 0 there: the
-   ambient set keeps them. */
-static long keep_capabilities(uint64_t capabilities) {
-  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
-  struct __user_cap_data_struct data[2] = { { 0 } };
-  long r = SYSCALL(capget, &header, data);
-  if (r < 0) return r;
-  data[0].inheritable = (uint32_t)capabilities & data[0].permitted;
-  data[1].inheritable = (uint32_t)(capabilities >> 32) & data[1].permitted;
-  r = SYSCALL(capset, &header, data);
-  for (long capability = 0; r >= 0 && capability < 64; capability++)
-    if (data[capability / 32].inheritable >> (capability % 32) & 1)
-      r = SYSCALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
-  return r;
-}
-
 __attribute__((no_sanitize("address", "undefined"))) static void run_child(void *data) {
   static char name[] = "nslua";
   struct child *child = data;
@@ -93,8 +77,9 @@ __attribute__((no_sanitize("address", "undefined"))) static void run_child(void 
     r = open_proc_files(child->spawn);
   }
   if (r >= 0 && child->spawn->capabilities) {
+    /* Those of the new user namespace would be lost by the exec, as no id is 0 there. */
     child->step = "capabilities of the stage";
-    r = keep_capabilities(child->spawn->capabilities);
+    r = raise_ambient(child->spawn->capabilities);
   }
   if (r >= 0) {
     child->step = "execveat of the stage";

@@ -25,7 +25,9 @@ __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
   open_terminal(L);
   open_signals(L);
   open_system(L);
+  open_stage(L);
   open_process(L);
+  open_execute(L);
   open_clone(L);
   open_capability(L);
   open_new_namespaces(L);

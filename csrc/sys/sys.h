@@ -13,6 +13,8 @@
 int push_failure(lua_State *L, const char *what, int error);
 /* Pushes a string with control bytes escaped, so that a hostile name cannot act on a terminal. */
 void push_escaped(lua_State *L, const char *s, size_t n);
+/* Sets a field of the table on the stack top. */
+void set_integer(lua_State *L, const char *key, uint64_t value);
 
 /* -- types (sys.c) -- */
 
@@ -60,7 +62,9 @@ void open_buffer(lua_State *L);         /* buffer.c */
 void open_terminal(lua_State *L);       /* terminal.c */
 void open_signals(lua_State *L);        /* signals.c */
 void open_system(lua_State *L);         /* system.c */
+void open_stage(lua_State *L);          /* stage.c */
 void open_process(lua_State *L);        /* process.c */
+void open_execute(lua_State *L);        /* execute.c */
 void open_clone(lua_State *L);          /* clone.c */
 void open_capability(lua_State *L);     /* capability.c */
 void open_new_namespaces(lua_State *L); /* namespaces.c */

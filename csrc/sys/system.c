@@ -19,11 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static void set_integer(lua_State *L, const char *key, lua_Integer value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, key);
-}
-
 static uint64_t effective_capabilities(void) {
   struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
   struct __user_cap_data_struct data[2] = { 0 };
@@ -39,8 +34,8 @@ static int identity(lua_State *L) {
   lua_createtable(L, 0, 5);
   set_integer(L, "uid", geteuid());
   set_integer(L, "gid", getegid());
-  set_integer(L, "pid", getpid());
-  set_integer(L, "capabilities", (lua_Integer)effective_capabilities());
+  set_integer(L, "pid", (uint64_t)getpid());
+  set_integer(L, "capabilities", (uint64_t)effective_capabilities());
   lua_createtable(L, n > 0 ? n : 0, 0);
   for (int i = 0; i < n; i++) {
     lua_pushinteger(L, groups[i]);
@@ -79,9 +74,9 @@ static int push_status(lua_State *L, const struct stat *st) {
   set_integer(L, "mode", st->st_mode & 07777);
   set_integer(L, "uid", st->st_uid);
   set_integer(L, "gid", st->st_gid);
-  set_integer(L, "size", st->st_size);
-  set_integer(L, "inode", (lua_Integer)st->st_ino);
-  set_integer(L, "device", (lua_Integer)st->st_dev);
+  set_integer(L, "size", (uint64_t)st->st_size);
+  set_integer(L, "inode", st->st_ino);
+  set_integer(L, "device", st->st_dev);
   set_integer(L, "device_major", major(st->st_dev));
   set_integer(L, "device_minor", minor(st->st_dev));
   set_integer(L, "major", major(st->st_rdev));
