@@ -152,12 +152,19 @@ if watch.full then
   RECIPES[#RECIPES + 1] = { "a further command without a PID namespace", "sandbox { namespaces = { 'user' } }", "exec" }
 end
 
+--- Where strace takes the end of a call for the beginning of one, as it may happen with a process that is recorded, the
+--- name is the result: no kernel has a call with that number.
+local function is_call(name)
+  local number = tonumber(name:match "^syscall_(0x%x+)$")
+  return not number or number < 512
+end
+
 --- How often each call is made, by the process of a clean run that makes it most often.
 local function count_calls(trace)
   local most, of = {}, {}
   for pid, name in trace:gmatch "(%d+) +([%l%d_]+)%(" do
     of[pid .. name] = (of[pid .. name] or 0) + 1
-    most[name] = math.max(most[name] or 0, of[pid .. name])
+    if is_call(name) then most[name] = math.max(most[name] or 0, of[pid .. name]) end
   end
   return most
 end
