@@ -217,6 +217,11 @@ describe("nslua from-bwrap", function()
     end
   end
 
+  it("prints what the documentation shows", function()
+    local command, shown = probe.read "doc/files.md":match "```sh\nnslua (from%-bwrap.-) > [^`]*```\n```text\n(.-)```"
+    assert.equal(shown, (shell(nslua .. " " .. command)))
+  end)
+
   --- What is printed for these words besides comments, and what comes of running it.
   local function converted(options)
     local recipe, status = shell(nslua .. " from-bwrap " .. options)
