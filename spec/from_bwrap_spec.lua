@@ -257,6 +257,14 @@ describe("nslua from-bwrap", function()
     assert.equal("data\nd\n", (shell "cat made/f; readlink made/l"))
   end)
 
+  it("lays out what has several lines, whatever it ends with", function()
+    for _, content in ipairs { "\none\ntwo", "[one]\n[two]", "[[one]]\ntwo\n", "one\n\\two\"\n\n" } do
+      probe.write(directory .. "/text", content)
+      local _, output = converted "--ro-bind / / --tmpfs /mnt --file 7 /mnt/text cat /mnt/text 7<text"
+      assert.equal(content, output)
+    end
+  end)
+
   it("keeps a filter, which comes upon the profile", function()
     shell(([[/usr/bin/python3 -c "import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) for line in
       [(0x20, 0, 0, 0), (0x15, 0, 1, %d), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))" > filter]])

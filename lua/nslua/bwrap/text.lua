@@ -9,7 +9,8 @@ M.WIDTH = 110
 
 --- Text of several lines, as it is laid out.
 local function in_lines(text)
-  return text:find "\n." and not text:find "[^\t\n\32-\126]" and not text:find("]]", 1, true) and "[[\n" .. text .. "]]"
+  local ends = (text .. "]"):find("]]", 1, true)
+  return text:find "\n." and not text:find "[^\t\n\32-\126]" and not ends and "[[\n" .. text .. "]]"
 end
 
 function M.quoted(text) return in_lines(text) or (("%q"):format(text):gsub("\\\n", "\\n"):gsub("\r", "\\r")) end
