@@ -1,77 +1,34 @@
---- nslua from-bwrap: command lines that public projects document, as recipes. What is printed loads, has nothing wrong,
--- and shows the same inside as the command line itself.
+--- nslua from-bwrap: command lines of bubblewrap's, as recipes. What is printed loads, has nothing wrong, and shows the same
+-- inside as the command line itself: those that public projects document (command_lines.lua), and some for single options.
+local caller = require "caller"
+local lines = require "command_lines"
+local look = require "look"
 local probe = require "probe"
 local sys = require "nslua.sys"
 
---- Where each is from, its options (HERE is a directory with a file `data` and a directory `tree`; a word of the shell's may
---- be quoted), and what is looked at in both.
-local LINES <const> = {
-  { "bubblewrap's README", "--ro-bind /usr /usr --symlink usr/lib64 /lib64 --symlink usr/lib /lib --symlink usr/bin /bin "
-    .. "--proc /proc --dev /dev --unshare-pid --new-session", "ls /usr; test $$ -lt 9 && echo own; echo > /dev/null" },
-  { "bubblewrap's demo of a shell", "--ro-bind /usr /usr --dir /tmp --dir /var --symlink ../tmp var/tmp --proc /proc "
-    .. "--dev /dev --ro-bind /etc/resolv.conf /etc/resolv.conf --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
-    .. "--symlink usr/bin /bin --symlink usr/sbin /sbin --chdir / --unshare-all --share-net --die-with-parent "
-    .. "--dir /run/user/1234 --setenv XDG_RUNTIME_DIR /run/user/1234 --setenv PS1 'bwrap-demo$ ' "
-    .. "--file 7 /etc/passwd --file 8 /etc/group 7<passwd 8<group",
-    "pwd; echo $XDG_RUNTIME_DIR $PS1; cat /etc/passwd /etc/group; readlink /var/tmp /lib; readlink /proc/self/ns/net; "
-    .. "test -w /tmp && ls -d /run/user/1234; cat /etc/resolv.conf" },
-  { "the ArchWiki: a program without a network", "--ro-bind / / --dev /dev --unshare-net", "ls /; grep -c : /proc/net/dev" },
-  { "the ArchWiki: a reader of documents", "--ro-bind /usr/bin /usr/bin --ro-bind /usr/share /usr/share --ro-bind /usr/lib "
-    .. "/usr/lib --ro-bind /usr/lib64 /usr/lib64 --symlink /usr/lib /lib --symlink /usr/lib64 /lib64 --symlink /usr/bin /bin "
-    .. "--proc /proc --dev /dev --ro-bind /etc/fonts /etc/fonts --tmpfs /run --ro-bind HERE/tree HERE/tree --unshare-all "
-    .. "--new-session", "ls /usr /etc; cat HERE/tree/inner; touch HERE/tree/x || echo no" },
-  { "the ArchWiki: a home of its own", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink "
-    .. "usr/bin /bin --symlink usr/sbin /sbin --proc /proc --dev /dev --tmpfs /tmp --tmpfs /run --bind HERE/tree /home/me "
-    .. "--setenv HOME /home/me --chdir /home/me --unshare-all --share-net --hostname box",
-    "pwd; echo $HOME; ls; uname -n; echo x > /tmp/x && cat /tmp/x; touch new && rm new && echo made" },
-  { "opam's sandbox.sh: build", "--unshare-net --new-session --ro-bind /usr /usr --ro-bind-try /bin /bin --ro-bind-try /lib "
-    .. "/lib --ro-bind-try /lib32 /lib32 --ro-bind-try /lib64 /lib64 --ro-bind-try /snap /snap --ro-bind-try /opt /opt "
-    .. "--ro-bind-try /etc /etc --ro-bind-try /var /var --proc /proc --dev /dev --tmpfs /tmp --setenv TMPDIR /tmp "
-    .. "--ro-bind HERE/tree HERE/tree --chdir HERE/tree", "pwd; echo $TMPDIR; cat inner; touch x || echo no; ls /etc; "
-    .. "grep -c : /proc/net/dev" },
-  { "opam's sandbox.sh: install", "--unshare-net --new-session --ro-bind /usr /usr --ro-bind /bin /bin --ro-bind /lib /lib "
-    .. "--ro-bind /lib64 /lib64 --ro-bind /etc /etc --proc /proc --dev /dev --tmpfs /tmp --bind HERE/tree HERE/tree "
-    .. "--chdir HERE/tree", "pwd; touch made && ls && rm made" },
-  { "GNOME's thumbnailers", "--ro-bind /usr /usr --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache --ro-bind-try "
-    .. "/etc/alternatives /etc/alternatives --symlink /usr/bin /bin --symlink /usr/lib64 /lib64 --symlink /usr/lib /lib "
-    .. "--symlink /usr/sbin /sbin --ro-bind-try /var/cache/fontconfig /var/cache/fontconfig --proc /proc --dev /dev --chdir / "
-    .. "--setenv GIO_USE_VFS local --unshare-all --die-with-parent --bind HERE/tree /tmp --ro-bind HERE/data "
-    .. "/tmp/gnome-desktop-file-to-thumbnail.pdf",
-    "cat /tmp/gnome-desktop-file-to-thumbnail.pdf; echo $GIO_USE_VFS; pwd; ls /var/cache",
-    made = "gnome-desktop-file-to-thumbnail.pdf" },
-  { "mat2", "--ro-bind-try /usr /usr --ro-bind-try /lib /lib --ro-bind-try /lib64 /lib64 --ro-bind-try /bin /bin --ro-bind-try "
-    .. "/sbin /sbin --ro-bind-try /etc/alternatives /etc/alternatives --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache --dev "
-    .. "/dev --proc /proc --chdir HERE --unshare-user-try --unshare-ipc --unshare-pid --unshare-net --unshare-uts "
-    .. "--unshare-cgroup-try --new-session --cap-drop all --ro-bind HERE HERE",
-    "pwd; cat data; grep CapEff /proc/self/status" },
-  { "an agents' runtime: the host read-only, the project writable", "--new-session --die-with-parent --unshare-net --ro-bind "
-    .. "/ / --bind HERE/tree HERE/tree --ro-bind HERE/tree/inner HERE/tree/inner --dev /dev --unshare-pid --proc /proc",
-    "cd HERE/tree; touch made && rm made && echo made; echo > inner || echo no; test $$ -lt 9 && echo own; "
-    .. "grep -c : /proc/net/dev" },
-  { "an agents' runtime: a Python file of a user's", "--ro-bind /usr /usr --ro-bind /lib /lib --ro-bind /lib64 /lib64 "
-    .. "--symlink usr/bin /bin --proc /proc --dev /dev --unshare-all --die-with-parent --new-session --ro-bind HERE/tree /app",
-    "/usr/bin/python3 -c 'print(open(\"/app/inner\").read())'" },
-  { "a fuzzer's wrapper", "--clearenv --unshare-all --share-net --new-session --ro-bind / / --dev /dev --mqueue /dev/mqueue "
-    .. "--perms 1777 --tmpfs /dev/shm --proc /proc --tmpfs /run --ro-bind /sys /sys --setenv PATH /usr/bin:/bin",
-    "ls /run; stat -c %a /dev/shm; stat -f -c %T /dev/mqueue; echo $HOME; ls -d /sys/kernel" },
-  { "a print service's converters", "--ro-bind / / --tmpfs /home --tmpfs /run --tmpfs /tmp --bind HERE/tree HERE/tree --proc "
-    .. "/proc --dev /dev --chdir / --unshare-pid --unshare-net", "ls /home /run /tmp; pwd; cat HERE/tree/inner" },
-  { "a build of packages", "--unshare-user --uid 0 --gid 0 --ro-bind / / --tmpfs /tmp --dev /dev --proc /proc --unshare-pid",
-    "id -u; id -g; ls -A /tmp" },
+local has_bwrap = os.execute "bwrap --version >/dev/null 2>&1"
+
+--- Options (HERE is a directory with a file `data` and a directory `tree`; a word of the shell's may be quoted), and what is
+--- looked at in both.
+local OPTIONS <const> = {
+  { "data, modes and a root that is read-only", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
+    .. "--symlink usr/bin /bin --proc /proc --dev /dev --tmpfs /tmp --ro-bind-data 7 /etc/config --perms 0700 "
+    .. "--dir /run/user/7 --remount-ro / --unshare-all 7<data",
+    "cat /etc/config; echo > /etc/config || echo no; stat -c %a /run/user/7; touch /x || echo no" },
+  { "an overlay in a tmpfs", "--ro-bind / / --tmpfs /mnt --overlay-src HERE/tree --tmp-overlay /mnt/tree --dev /dev "
+    .. "--proc /proc --unshare-pid", "ls /mnt/tree; echo x > /mnt/tree/new && cat /mnt/tree/new" },
   { "another user", "--unshare-user --uid 65534 --gid 65534 --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 "
     .. "/lib64 --symlink usr/bin /bin --dev /dev --proc /proc --unshare-all", "id -u; id -g" },
-  { "flatpak's helpers", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin --proc "
-    .. "/proc --dev /dev --tmpfs /tmp --ro-bind-data 7 /etc/config --perms 0700 --dir /run/user/7 --remount-ro / --unshare-all "
-    .. "7<data", "cat /etc/config; echo > /etc/config || echo no; stat -c %a /run/user/7; touch /x || echo no" },
-  { "a desktop's launcher", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin "
-    .. "--proc /proc --dev /dev --dev-bind-try /dev/dri /dev/dri --tmpfs /tmp --ro-bind-try /nope/X11 /tmp/.X11-unix "
-    .. "--unsetenv LANG --unshare-all --share-net", "ls /tmp; echo $LANG; readlink /proc/self/ns/net" },
-  { "a layered tree", "--ro-bind / / --tmpfs /mnt --overlay-src HERE/tree --tmp-overlay /mnt/tree --dev /dev --proc /proc "
-    .. "--unshare-pid", "ls /mnt/tree; echo x > /mnt/tree/new && cat /mnt/tree/new" },
-  { "the whole host, with processes of its own", "--dev-bind / / --unshare-pid --proc /proc --die-with-parent",
+  { "the processes of the host's", "--dev-bind / / --unshare-pid --proc /proc --die-with-parent",
     "ls /; test $$ -lt 9 && echo own; pwd" },
   { "the caller's processes", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin "
     .. "--proc /proc --dev /dev --ro-bind HERE/tree /src --chdir /src", "pwd; cat inner; readlink /proc/self/ns/pid" },
+  { "a message queue and modes", "--clearenv --unshare-all --share-net --ro-bind / / --dev /dev --mqueue /dev/mqueue "
+    .. "--perms 1777 --tmpfs /dev/shm --proc /proc --setenv PATH /usr/bin:/bin",
+    "stat -c %a /dev/shm; stat -f -c %T /dev/mqueue; echo $HOME" },
+  { "what comes twice at a place", "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin "
+    .. "/bin --ro-bind-try /proc /proc --ro-bind-try /dev /dev --dev /dev --proc /proc --unshare-all --tmpfs /a --dir /a/b "
+    .. "--ro-bind HERE/tree /a", "ls /a; test -w /dev/null && test $$ -lt 9 && echo own" },
 }
 
 local GOLDEN <const> = {
@@ -82,6 +39,7 @@ local GOLDEN <const> = {
 --   pass the whole environment                 env = { inherit = "all" }
 --   pass open descriptors                      fds = { … } of a run
 --   keep root root, and supplementary groups   namespaces = { user = false }, inherit = { "groups" }
+--   keep the host's name                       inherit = { "hostname" }
 --   set no filter of its own, nor Landlock     seccomp = false, landlock = false
 --   allow sandboxes inside                     nesting = true
 --   leave the root and /dev writable           fs.tmpfs("/", { writable = true })
@@ -120,6 +78,39 @@ return sandbox "sh" {
 ]] },
 }
 
+--- Command lines of projects, as of a caller whose home is not there: what comes to a program's words, below the comments.
+local PROJECTS <const> = {
+  ["opam: build"] = [[
+return sandbox "make" {
+  namespaces = { cgroup = false, ipc = false, pid = false, uts = false },
+  fs = {
+    fs.os(),
+    fs.ro "/proc",
+    fs.rw "/tmp",
+    fs.ro "/etc", fs.ro "/opt", fs.ro "/home", fs.ro "/var", fs.ro "/home/me/switch",
+    fs.rw "/srv",
+  },
+  env = { TEMP = "/tmp", TEMPDIR = "/tmp", TMP = "/tmp", TMPDIR = "/tmp" },
+  cwd = "/srv",
+  command = { "make" },
+}
+]],
+  ["an agent with its project"] = [[
+return sandbox "claude" {
+  fs = {
+    fs.ro "/",
+    fs.rw "/srv", fs.rw "/tmp",
+    fs.dev(),
+    fs.proc(),
+    fs.rw "/home/me/.claude.json", fs.rw "/home/me/.claude",
+  },
+  net = "host",
+  cwd = "/srv",
+  command = { "claude", "--dangerously-skip-permissions", "make" },
+}
+]],
+}
+
 describe("nslua from-bwrap", function()
   local nslua = sys.getcwd() .. "/" .. probe.build .. "/nslua"
   local directory
@@ -141,9 +132,8 @@ describe("nslua from-bwrap", function()
     return ("%s %s%s"):format(before or options, command, after or ""):gsub("HERE", directory)
   end
 
-  for _, line in ipairs(LINES) do
+  for _, line in ipairs(OPTIONS) do
     it("prints what comes to the same: " .. line[1], function()
-      if line.made then probe.write(directory .. "/tree/" .. line.made, "") end
       local command = "sh -c 'exec 2>&1; " .. line[3]:gsub("'", "'\\''") .. "'"
       local theirs, status = shell(nslua .. " bwrap " .. words(line[2], command))
       local recipe, printed = shell(nslua .. " from-bwrap " .. words(line[2], command))
@@ -156,11 +146,81 @@ describe("nslua from-bwrap", function()
     end)
   end
 
+  --- What is the caller's: variables, and namespaces.
+  local function about(place, recipe)
+    local outside = {}
+    for kind in ("cgroup ipc net pid uts"):gmatch "%l+" do outside[kind] = sys.readlink("/proc/self/ns/" .. kind) end
+    local same = { "directory" }
+    if not recipe:find('inherit = { "hostname" }', 1, true) then same[2] = "name" end
+    if not probe.is_root then table.move({ "id", "privilege" }, 1, 2, #same + 1, same) end -- root stays root there only
+    recipe = recipe:gsub("%-%-[^\n]*", "")
+    return {
+      caller = caller.variables(place), outside = outside, same = same, recipe = recipe,
+      has_os = recipe:find("fs.os()", 1, true) ~= nil, powers = probe.is_root and recipe:find "fs%.rw.*idmap = false" ~= nil,
+    }
+  end
+
+  --- Whether Debian's bubblewrap has the options.
+  local function has_options(text)
+    local help = probe.shell "bwrap --help"
+    for option in text:gmatch "%-%-%l[%w-]+" do
+      if not help:find(option .. " ", 1, true) then return false end
+    end
+    return true
+  end
+
+  describe("of a project", function()
+    local place
+    setup(function()
+      place = probe.directory()
+      caller.prepare(place)
+    end)
+    teardown(function() probe.remove(place) end)
+
+    for _, line in ipairs(lines) do
+      it("prints what comes to the same: " .. line.project, function()
+        local recipe, printed = caller.call(place, line, nslua .. " from-bwrap")
+        assert.equal(0, printed, recipe)
+        probe.write(place .. "/recipe.lua", recipe)
+        local found, mistakes = shell(("%s check %s/recipe.lua"):format(nslua, place))
+        assert.equal(0, mistakes, found)
+        assert.falsy(found:find("put it behind", 1, true), found)
+        local ours, status = caller.run(place, ("exec %s run %s/recipe.lua"):format(nslua, place))
+        assert.equal(look.STATUS, status, ours)
+        local comparable = has_bwrap and not line.leads_away and has_options(line.line)
+        local tools = { nslua .. " bwrap", comparable and "/usr/bin/bwrap" or nil }
+        for _, tool in ipairs(tools) do
+          local theirs, their_status = caller.call(place, line, tool)
+          assert.equal(look.STATUS, their_status, theirs)
+          assert.same({}, look.differences(theirs, ours, about(place, recipe)), tool .. "\n" .. recipe)
+        end
+      end)
+    end
+  end)
+
   for _, case in ipairs(GOLDEN) do
     it("writes as a person would: " .. case[1], function()
       assert.equal(case[3], (shell(nslua .. " from-bwrap " .. case[2])))
     end)
   end
+
+  for _, line in ipairs(lines) do
+    local expected = PROJECTS[line.project]
+    if expected then
+      it("writes as a person would: " .. line.project, function()
+        probe.write(directory .. "/bwrap", "#!/bin/sh\nexec " .. nslua .. ' from-bwrap "$@"\n', "755")
+        probe.write(directory .. "/line", (line.given or "") .. "\n"
+          .. line.line:gsub("\n%s*", " ") .. "\n")
+        local recipe = shell(("cd /srv && env -i HOME=/home/me PATH=%s:$PATH bash %s/line make"):format(directory, directory))
+        assert.equal(expected, (recipe:gsub("^.-\nreturn", "return")))
+      end)
+    end
+  end
+
+  it("prints what the documentation shows", function()
+    local command, shown = probe.read "doc/files.md":match "```sh\nnslua (from%-bwrap.-) > [^`]*```\n```text\n(.-)```"
+    assert.equal(shown, (shell(nslua .. " " .. command)))
+  end)
 
   --- What is printed for these words besides comments, and what comes of running it.
   local function converted(options)
@@ -174,9 +234,9 @@ describe("nslua from-bwrap", function()
   local SYSTEM <const> = "--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
     .. "--proc /proc --dev /dev --unshare-all "
 
-  it("keeps the order where that says what is seen", function()
+  it("leaves out what is covered, and keeps the order", function()
     local recipe, output = converted(SYSTEM .. "--ro-bind tree /tmp/tree --tmpfs /tmp ls /tmp")
-    assert.falsy(recipe:find("fs.os", 1, true))
+    assert.falsy(recipe:find("/tmp/tree", 1, true), recipe)
     assert.equal("", output)
     recipe, output = converted(SYSTEM .. "--tmpfs /tmp --ro-bind tree /tmp/tree cat /tmp/tree/inner")
     assert.truthy(recipe:find("fs.os", 1, true))
@@ -195,6 +255,14 @@ describe("nslua from-bwrap", function()
     local _, output = converted("--ro-bind / / --bind made /mnt --dir /mnt/d --symlink d /mnt/l --file 7 /mnt/f ls /mnt 7<data")
     assert.equal("d\nf\nl\n", output)
     assert.equal("data\nd\n", (shell "cat made/f; readlink made/l"))
+  end)
+
+  it("lays out what has several lines, whatever it ends with", function()
+    for _, content in ipairs { "\none\ntwo", "[one]\n[two]", "[[one]]\ntwo\n", "one\n\\two\"\n\n" } do
+      probe.write(directory .. "/text", content)
+      local _, output = converted "--ro-bind / / --tmpfs /mnt --file 7 /mnt/text cat /mnt/text 7<text"
+      assert.equal(content, output)
+    end
   end)
 
   it("keeps a filter, which comes upon the profile", function()

@@ -12,4 +12,10 @@ end
 --- A path from the root on; a relative one is meant from our own directory.
 function M.absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() .. "/" .. path end
 
+--- A path without what it says twice: "/a//./b/" is "/a/b".
+function M.tidy(path)
+  local short = path:gsub("/%.%f[/\0]", ""):gsub("/+", "/"):gsub("(.)/$", "%1")
+  return short == "" and "/" or short
+end
+
 return M

@@ -1,0 +1,86 @@
+--- Which entries amount to fs.os().
+-- @module nslua.bwrap.system
+local os_verb = require "nslua.verbs.os"
+local paths = require "nslua.path"
+local sys = require "nslua.sys"
+
+local within, tidy = paths.within, paths.tidy
+
+local M = {}
+
+local function is_itself(item) return item.verb == "ro" and tidy(item.operands[1]) == item.target end
+local function is_own(item) return item.verb == item.target:sub(2) end
+
+local function from_the_root(link) return (tidy(link):gsub("^/", "")) end
+
+--- The host's directory, or the link that is there.
+local function is_top(item)
+  local link = item.verb == "symlink" and sys.readlink(item.target)
+  return is_itself(item) or link and from_the_root(link) == from_the_root(item.operands[1]) or false
+end
+
+--- A directory that is the sandbox's own.
+local function is_private(mode)
+  return function(item)
+    local options = item.options
+    return (item.verb == "tmpfs" or item.verb == "dir") and (not options.mode or options.mode == mode)
+      and not math.type(options.size)
+  end
+end
+
+local function is_made(item) return item.verb == "dir" and not item.options.mode end
+
+local function links_to(place)
+  return function(item)
+    return item.verb == "symlink" and (item.operands[1] == "/" .. place or item.operands[1] == "../" .. place)
+  end
+end
+
+--- What fs.os has at a place, and which entry is the same.
+local SAME <const> = {
+  ["/usr"] = is_itself, ["/proc"] = is_own, ["/dev"] = is_own, ["/etc"] = is_made, ["/home"] = is_made, ["/var"] = is_made,
+  ["/tmp"] = is_private(tonumber("1777", 8)), ["/run"] = is_private(), ["/var/tmp"] = links_to "tmp",
+  ["/var/run"] = links_to "run", ["/etc/localtime"] = is_itself,
+  ["/etc/resolv.conf"] = function(item, request) return not request.unshare.net and is_itself(item) end,
+}
+for _, place in ipairs(os_verb.top) do SAME[place] = is_top end
+for _, place in ipairs(os_verb.etc) do SAME[place] = is_itself end
+
+--- Whether one of those comes to lie beneath a target.
+local function any_within(items, target)
+  for _, item in ipairs(items) do
+    if within(item.target, target) then return true end
+  end
+  return false
+end
+
+local function is_around(items, target)
+  for _, item in ipairs(items) do
+    if within(target, item.target) then return true end
+  end
+  return false
+end
+
+--- What fs.os cannot be without, or where it has a link that would lead elsewhere.
+local function collides(rest, item)
+  local target = item.target
+  local linked = within(target, "/var/tmp") or within(target, "/var/run")
+  return target == "/" or target == "/usr" or target == "/dev" or target == "/proc" or linked and not is_around(rest, target)
+end
+
+--- The entries that are left when fs.os stands for the others; those come over what it has.
+-- @tparam {table,...} items
+-- @tparam table request
+-- @treturn {table,...}|nil nil where they do not amount to it
+function M.rest(items, request)
+  local rest, found = {}, {}
+  for _, item in ipairs(items) do
+    local same = SAME[item.target]
+    if same and same(item, request) and not any_within(rest, item.target) then found[item.target] = true
+    elseif collides(rest, item) or same and any_within(rest, item.target) then return nil
+    else rest[#rest + 1] = item end
+  end
+  return found["/usr"] and found["/dev"] and found["/proc"] and rest or nil
+end
+
+return M
