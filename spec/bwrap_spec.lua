@@ -137,6 +137,8 @@ local CASES <const> = {
   { "a directory that is a file", "BWRAP OS --ro-bind data /d --dir /d true" },
   { "files from descriptors", "BWRAP OS --file 7 /a/f --bind-data 8 /b/f --perms 0440 --ro-bind-data 9 /c/f sh -c 'cat /a/f "
     .. "/b/f /c/f; stat -c \"%n %a\" /a /b /c /a/f /b/f /c/f; echo > /c/f; echo new > /b/f; cat /b/f' 7<data 8<data 9<data" },
+  { "executing such files", "printf '#!/bin/sh\\necho ran $0\\n' > script; BWRAP OS --perms 0755 --file 7 /a "
+    .. "--perms 0755 --bind-data 8 /b --perms 0755 --ro-bind-data 9 /c sh -c '/a; /b; /c' 7<script 8<script 9<script" },
   { "data over a file", "BWRAP OS --ro-bind tree /t --ro-bind-data 7 /t/inner cat /t/inner 7<data" },
   { "a file in a shared tree", "BWRAP OS --bind tree /t --file 7 /t/copied true 7<data; cat tree/copied; rm tree/copied" },
   { "a file that cannot be made", "BWRAP --ro-bind / / --file 7 /nope true 7<data" },
