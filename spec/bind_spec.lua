@@ -592,6 +592,14 @@ describe("fs.file", function()
     assert.is_true(inside.mount_at(table, "/x/file").rw and inside.mount_at(table, "/x/program").ro and inside.mount_at(table, "/etc/w").rw)
     assert.equal("mine\nw\n", (inside.sh(box, "cat /x/file /etc/w")))
   end)
+
+  it("is executed where it is mounted only with exec", function()
+    local script = "#!/bin/sh\necho ran\n"
+    local box = with(fs.rw(at "tree", "/x"), fs.file("/x/file", script, { mode = 365 }), fs.file("/x/program", script, { mode = 365, exec = true }),
+      fs.file("/w", script, { mode = 365, exec = true, writable = true }))
+    assert.matches("^ran\nran\n.*/x/file: Permission denied", (inside.sh(box, "/x/program; /w; /x/file")))
+    assert.matches("where exec is .true.", inside.mistake(with, fs.file("/x/file", script, { exec = false })))
+  end)
 end)
 
 describe("fs.remount", function()

@@ -137,6 +137,8 @@ local CASES <const> = {
   { "a directory that is a file", "BWRAP OS --ro-bind data /d --dir /d true" },
   { "files from descriptors", "BWRAP OS --file 7 /a/f --bind-data 8 /b/f --perms 0440 --ro-bind-data 9 /c/f sh -c 'cat /a/f "
     .. "/b/f /c/f; stat -c \"%n %a\" /a /b /c /a/f /b/f /c/f; echo > /c/f; echo new > /b/f; cat /b/f' 7<data 8<data 9<data" },
+  { "executing such files", "printf '#!/bin/sh\\necho ran $0\\n' > script; BWRAP OS --perms 0755 --file 7 /a "
+    .. "--perms 0755 --bind-data 8 /b --perms 0755 --ro-bind-data 9 /c sh -c '/a; /b; /c' 7<script 8<script 9<script" },
   { "data over a file", "BWRAP OS --ro-bind tree /t --ro-bind-data 7 /t/inner cat /t/inner 7<data" },
   { "a file in a shared tree", "BWRAP OS --bind tree /t --file 7 /t/copied true 7<data; cat tree/copied; rm tree/copied" },
   { "a file that cannot be made", "BWRAP --ro-bind / / --file 7 /nope true 7<data" },
@@ -192,6 +194,10 @@ local CASES <const> = {
   { "who it is in a PID namespace", "BWRAP OS --unshare-pid --info-fd 7 sleep 9 7>info & sleep 0.5; "
     .. "pid=$(grep -oE '[0-9]+' info | head -1); child=$(cat /proc/$pid/task/$pid/children); cat /proc/${child% }/comm; "
     .. "kill -9 $pid; wait" },
+  { "joining by the pid, before and after the start", "mkfifo go; BWRAP --ro-bind / / --unshare-all --unshare-user --proc /proc "
+    .. "--info-fd 7 --block-fd 8 sleep 1 7>info 8<>go & sleep 0.4; pid=$(grep -oE '[0-9]+' info | head -1); "
+    .. "join() { ls -d /proc/$pid/root/usr > /dev/null; echo $?; { readlink /proc/$pid/ns/net; nsenter -t $pid -U -n -i -p "
+    .. "--preserve-credentials readlink /proc/self/ns/net; } | uniq | wc -l; }; join; echo > go; sleep 0.3; join; wait; rm go" },
   { "--block-fd", "mkfifo go; BWRAP OS --block-fd 7 echo later 7<>go & sleep 0.2; echo sooner; echo > go; wait; rm go" },
   { "a filter", "/usr/bin/python3 -c \"import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) "
     .. "for line in [(0x20, 0, 0, 0), (0x15, 0, 1, NUMBER), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))\" > filter; "

@@ -299,6 +299,31 @@ print("vm_readv", [a for a in range(0x400000, 0x410000, 0x1000) if libc.process_
     end
   end)
 
+  it("that can be looked into from outside gives the payload no more than its recipe's name and the numbers of its fds", function()
+    for _, user in ipairs(USERS) do
+      for _, caps in ipairs { {}, { "sys_admin", "dac_override", "dac_read_search" } } do
+        local box = sandbox { init = "visible", user = user, caps = caps, seccomp = false, landlock = false, nesting = true,
+          fs = { fs.os(), fs.proc("/proc", { hidepid = "off" }) } }
+        assert.matches("^GOT fd %[[%d', ]+%]\nGOT cmdline b'nslua\\x00sandbox<>\\x00'\nptrace %-1 %-1\npidfd_getfd %[%]\nvm_readv %[%]\n$", (inside.python(box, LOOK)))
+      end
+    end
+    for _, fields in ipairs { { caps = { "sys_ptrace" } }, { caps = "all" }, { seccomp = { mode = "log" } } } do
+      fields.init = "visible"
+      assert.is_false(pcall(sandbox(fields).run, sandbox(fields), { "true" }))
+    end
+  end)
+
+  it("is seen from outside then, but not that of a further command", function()
+    local process <close> = assert(sandbox { init = "visible" }:spawn { "sleep", "9" })
+    local command <close> = assert(process:exec { "sleep", "9" })
+    local function stage_of(running)
+      return (probe.shell("ps -o ppid= -p " .. running:payload_pid()):match "%d+")
+    end
+    local function joinable(pid) return sys.readlink(("/proc/%s/ns/pid"):format(pid)) ~= nil end
+    assert.is_true(joinable(stage_of(process)))
+    assert.equal(probe.is_root, joinable(stage_of(command)))
+  end)
+
   it("gives nothing even with capabilities over the sandbox", function()
     local seen = inside.python(sandbox { user = "root", caps = { "sys_ptrace", "dac_override", "dac_read_search" },
       fs = { fs.os(), fs.proc("/proc", { hidepid = "off" }) } }, LOOK, { env = { SECRET = "hunter2" }, timeout = 5 })

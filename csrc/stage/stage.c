@@ -164,11 +164,12 @@ static long close_all_but(const int *kept, int count) {
 
 /* Lets go of what the stage needs no more once the payload has started: the plan, and every fd but its
    control socket, the sight of its maker and its children, and what it is to keep; and capabilities but those that it
-   can pass on to another payload. */
-static long let_go(struct watch *watch, long capabilities) {
+   can pass on to another payload. A stage that can be looked into keeps the guard, too, without which nobody inside may. */
+static long let_go(struct watch *watch, long capabilities, long guard) {
   enum { OWN = 3 };
   int kept[OWN + MAX_KEPT] = { CONTROL, FIRST_FD + REGISTER_MAKER, watch->children };
-  struct call none = { 0 }, held = { .arguments = { { 0 }, { capabilities }, { capabilities } } };
+  struct call none = { 0 };
+  struct call held = { .arguments = { { 0 }, { capabilities | guard }, { capabilities } } };
   for (int i = 0; i < stage.kept_count; i++) kept[OWN + i] = stage.kept[i];
   long r = close_all_but(kept, OWN + stage.kept_count);
   if (r >= 0) r = SYSCALL(munmap, stage.plan, stage.plan_size);
@@ -212,7 +213,7 @@ long stage_fork(struct call *call) {
     .children = ARG_FD(2) >= 0 ? ARG_FD(2) : -1,
     .confined = ARG_INT(3) && cannot_signal_maker(),
   };
-  long r = let_go(&watch, ARG_INT(4));
+  long r = let_go(&watch, ARG_INT(4), ARG_INT(5));
   if (r < 0) {
     SYSCALL(kill, payload, SIGKILL);
     stage.machine.index = index;

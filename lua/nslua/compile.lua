@@ -15,7 +15,7 @@ local sys = require "nslua.sys"
 
 local CAPABILITIES_OF_STAGE <const> = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 18 | 1 << 21 | 1 << 25
   -- setgid, setuid, setpcap, net_admin, sys_chroot, sys_admin, sys_time
-local CAP_SYS_ADMIN <const> = 1 << 21
+local CAP_SYS_ADMIN <const>, CAP_SYS_PTRACE <const>, CAP_WAKE_ALARM <const> = 1 << 21, 1 << 19, 1 << 35
 local LIFETIMES <const> = { maker = 0, detached = 1, last = 2 } -- as the primitive fork takes them
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
@@ -139,7 +139,7 @@ local function record_setup(plan, recipe, joined, groups, target)
   record_names(plan, recipe, plan.new)
   if plan.payload_is_init then
     plan:owner "PID namespace"
-    plan.setup:fork("pid", plan.detached, nil, 0, 0)
+    plan.setup:fork("pid", plan.detached, nil, 0, 0, 0)
     plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
@@ -230,6 +230,24 @@ local function record_bounds(plan, held)
   if held.securebits ~= 0 then plan.drop:securebits(held.securebits) end
 end
 
+--- The capability that a visible reaper keeps, good for nothing in a user namespace. The kernel lets nobody without look into
+--- it but who owns the namespace, or has sys_ptrace there.
+-- @treturn[1] integer a set of it; 0 when the reaper is not to be seen
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+local function guard_of(plan, recipe, capabilities)
+  if recipe.init ~= "visible" then return 0 end
+  if not plan.identity.holds then return nil, "init = \"visible\" needs a new user namespace" end
+  if capabilities & (CAP_SYS_PTRACE | CAP_WAKE_ALARM) ~= 0 then
+    return nil, "init = \"visible\" with sys_ptrace or wake_alarm: the payload could look into the reaper, too"
+  end
+  if seccomp.only_logs(recipe) then
+    return nil, "init = \"visible\" with seccomp's mode = \"log\": the payload could look into the recorder"
+  end
+  plan:need "wake_alarm"
+  return CAP_WAKE_ALARM
+end
+
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 -- @param confined whether the ruleset keeps signals within the sandbox
 local function record_drop(plan, recipe, held, ruleset, confined)
@@ -244,7 +262,9 @@ local function record_drop(plan, recipe, held, ruleset, confined)
   if plan.payload_is_init then return end
   plan:owner "reaper"
   if plan.children then drop:child_subreaper(1) end
-  drop:fork({}, plan.detached, plan.children, confined and 1 or 0, plan.identity.holds and held.permitted or 0)
+  if plan.guard ~= 0 then drop:dumpable(1) end -- already for those who are told of it before the payload begins
+  drop:fork({}, plan.detached, plan.children, confined and 1 or 0, plan.identity.holds and held.permitted or 0,
+    plan.guard)
   if plan.children then drop:parent_death_signal(signals.KILL) end
 end
 
@@ -321,8 +341,10 @@ end
 local function record_rest(plan, recipe, at, target, groups)
   local capabilities, err = capability_mask(recipe.caps, plan.identity, target)
   if not capabilities then return nil, err end
+  local problem
+  plan.guard, problem = guard_of(plan, recipe, capabilities)
   local may_mount = plan.nesting or capabilities & CAP_SYS_ADMIN ~= 0
-  local problem = plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
+  problem = problem or plan.writes_as_owner and require "nslua.mapped_ids".problem(plan, recipe, may_mount)
   if problem then return nil, Error.misuse { { at = at, message = problem } } end
   local why = groups and require "nslua.lifted".problem(plan, groups, may_mount)
   local ok = true

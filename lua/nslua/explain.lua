@@ -38,7 +38,7 @@ local function facts_of(title, ready)
     env = ready.env, cwd = type(ready.cwd) == "table" and table.concat(ready.cwd, ", ") or ready.cwd,
     umask = ("%03o"):format(recipe.umask or 18), clock = recipe.clock,
     warnings = warnings_of(ready),
-    own_pids = ready.new.pid or false, init = recipe.init ~= false, session = recipe.session ~= false,
+    own_pids = ready.new.pid or false, init = recipe.init ~= false and (recipe.init or true), session = recipe.session ~= false,
     lifetime = recipe.lifetime or "maker",
     limits = recipe.limits, control_groups = ready.groups and ready.groups.held, scheduling = recipe.scheduling,
     command = recipe.command, operations = #sys.decode((ready.sources or "") .. ready.operations),
@@ -156,7 +156,8 @@ local function branches(facts)
   if facts.scheduling then branch("scheduling", scheduling_words(facts.scheduling)) end
   for _, clock in ipairs(names.sorted(facts.clock or {})) do branch("clock", ("%s %+d s"):format(clock, facts.clock[clock])) end
   branch("process", ("%s; own session: %s; ends with %s"):format(not facts.own_pids and "no PIDs of its own"
-    or facts.init and "PID 1 is the reaper" or "PID 1 is the payload", yes_no(facts.session),
+    or facts.init and "PID 1 is the reaper" .. (facts.init == "visible" and ", which can be looked into from outside" or "")
+    or "PID 1 is the payload", yes_no(facts.session),
     LIFETIMES[facts.lifetime]))
   if facts.command then branch("command", escape(table.concat(facts.command, " "))) end
   if #facts.warnings > 0 then branch("warnings", "", facts.warnings) end

@@ -267,7 +267,7 @@ function M.further(ready, first, terminal)
   plan:note(2)
   local pty = terminal and further_terminal(plan, ready)
   plan:note(1)
-  plan:fork({}, ready.plan.detached, nil, 0, ready.identity.holds and ready.held.permitted or 0)
+  plan:fork({}, ready.plan.detached, nil, 0, ready.identity.holds and ready.held.permitted or 0, 0)
   plan:end_with_parent()
   local recipe = setmetatable({ no_new_privs = true }, { __index = ready.recipe })
   return setmetatable({

@@ -269,12 +269,15 @@ function Plan:masks()
   return self.stored
 end
 
---- A detached mount of a new file; read-only, as all of the store will be, unless it is to be written.
-function Plan:stored_file(content, mode, writable)
+--- A detached mount of a new file; read-only and noexec, as all of the store will be, unless it is to be written or executed.
+function Plan:stored_file(content, mode, writable, exec)
   local name, mount = stored_name(self)
   self.mounts:write_file(mount, name, content, mode)
   local clone = self.tree:open_tree(mount, name, "clone")
-  if writable then self.tree:mount_setattr(clone, nil, nil, "ro") end
+  local lifted = {}
+  if writable then lifted[1] = "ro" end
+  if exec then lifted[#lifted + 1] = "noexec" end
+  if #lifted > 0 then self.tree:mount_setattr(clone, nil, nil, lifted) end
   return clone, name
 end
 

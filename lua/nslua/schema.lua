@@ -329,9 +329,12 @@ local fields = {
       .. "ignored; the umask. For programs that are to be run as by a shell.",
   },
   {
-    name = "init", type = check.boolean, values = "boolean", default = "true",
+    name = "init", type = check.any_of(check.boolean, check.one_of { "visible" }), values = "boolean | \"visible\"",
+    default = "true",
     doc = "The reaper is PID 1. With `false` the payload is: it must reap, and gets no signal that it "
-      .. "has no handler for.",
+      .. "has no handler for. A reaper is beyond everybody's sight but root's; one that is `visible` can be looked into, and its "
+      .. "namespaces joined by /proc, by who owns the sandbox, not by the payload. Not with the capabilities `sys_ptrace` and "
+      .. "`wake_alarm`.",
   },
   {
     name = "session", type = check.boolean, values = "boolean", default = "true",

@@ -144,10 +144,11 @@ local USUAL_MODE <const> = { [tonumber("666", 8)] = true, [tonumber("600", 8)] =
 
 function WORDS.file(item, _, inside)
   local mode, writable = item.options.mode, item.options.writable
+  local executed = (inside or writable) and mode & tonumber("111", 8) ~= 0
   local written = item.options.place == "tree" and inside and SHARES[inside.verb]
   return "file", { quoted(item.target), contents.of(item.fd, item.operands[2]) },
     { mode = not USUAL_MODE[mode] and octal(mode) or nil, writable = writable and "true" or nil,
-      place = written and '"tree"' or nil }
+      exec = executed and "true" or nil, place = written and '"tree"' or nil }
 end
 
 function WORDS.symlink(item) return "symlink", { quoted(item.operands[1]), quoted(item.target) }, {} end

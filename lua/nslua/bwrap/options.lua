@@ -145,7 +145,7 @@ end
 local function file(mode, place, writable)
   return function(request, fd, target)
     local content = read_all(request, fd, "Can't write data to file " .. target)
-    local options = { over = true, mode = request.perms or mode, place = place, writable = writable }
+    local options = { over = true, mode = request.perms or mode, place = place, writable = writable, exec = true }
     add(request, "file", inside(target), options, inside(target), content).fd = fd
   end
 end

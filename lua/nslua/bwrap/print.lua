@@ -101,6 +101,7 @@ local NOTES <const> = {
   { function(request) return #request.held > 0 end, "hold descriptors open meanwhile", "hold = { … } of a run" },
   { function(request) return request.info_fd or request.json_status_fd or request.block_fd end,
     "tell of the start, or wait before it", "ready = function … of a run" },
+  { recipes.tells_of_init, "let who is told of PID 1 look into it", 'init = "visible"' },
 }
 
 local function notes_of(request, items, rest)

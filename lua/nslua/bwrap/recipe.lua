@@ -168,6 +168,21 @@ local function cwd_of(request)
   return asked:sub(1, 1) == "/" and asked or "/" .. asked
 end
 
+--- Whether somebody is told of a PID 1 that is ours.
+function M.tells_of_init(request)
+  return request.unshare.pid and not request.as_pid_1 and (request.info_fd or request.json_status_fd) ~= nil
+end
+
+--- Who is told of PID 1 may join what that is in; root may anyway. With these capabilities the command could look into it, too.
+local function init_of(request, capabilities)
+  if request.as_pid_1 then return false end
+  if not M.tells_of_init(request) or request.caller.uid == 0 then return nil end
+  for _, name in ipairs(capabilities) do
+    if name == "sys_ptrace" or name == "wake_alarm" then return nil end
+  end
+  return "visible"
+end
+
 local function inherited_by(request)
   local list = { table.unpack(INHERITED) }
   if not request.new_session then list[#list + 1] = "session" end
@@ -189,11 +204,12 @@ end
 -- @raise what options.die raises
 function M.of(request)
   M.settle(request)
+  local capabilities = capabilities_of(request)
   return {
     namespaces = namespaces_of(request), user = user_of(request), fs = files_of(request), cwd = cwd_of(request),
-    caps = capabilities_of(request), hostname = request.hostname, inherit = inherited_by(request), env = request.env,
+    caps = capabilities, hostname = request.hostname, inherit = inherited_by(request), env = request.env,
     seccomp = #request.programs > 0 and { profile = false, programs = request.programs } or false, landlock = false,
-    nesting = not request.disable_userns, init = not request.as_pid_1 and nil,
+    nesting = not request.disable_userns, init = init_of(request, capabilities),
     lifetime = request.die_with_parent and "maker" or "last",
   }
 end

@@ -40,14 +40,15 @@ end
 rows.file = {
   parameters = { verb.target, { name = "content", type = content } },
   options = verb.options {
-    mode = check.mode, uid = check.id, gid = check.id, writable = check.boolean, place = check.one_of { "mount", "tree" },
+    mode = check.mode, uid = check.id, gid = check.id, writable = check.boolean, exec = check.one_of { true },
+    place = check.one_of { "mount", "tree" },
   },
   summary = function(e) return "file " .. e.target end,
   flags = function(e) return e.options.writable and "rw" or "ro" end,
   doc = "A file with this content, in memory, of mode 0444 unless `mode` says otherwise. The content is a string, a Lua file, "
     .. "read at once, or a function that gives it when the recipe is compiled. In trees that are not the recipe's own, and "
-    .. "where it is `writable` or not to be so, it is mounted on the target; `place` says which: `\"mount\"` always, and "
-    .. "`\"tree\"` never: it is written there, with `create` also into a tree of the host.",
+    .. "where it is `writable` or not to be so, it is mounted on the target, noexec unless `exec` is true; `place` says which: "
+    .. "`\"mount\"` always, and `\"tree\"` never: it is written there, with `create` also into a tree of the host.",
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     local mode, writable, text = e.options.mode or 292, e.options.writable, text_of(e)
@@ -56,7 +57,7 @@ rows.file = {
       plan.tree:write_file(plan.root, path, text, mode, parents)
       record_owner(e, plan, plan.tree, plan.root, path)
     else
-      local file, name = plan:stored_file(text, mode, writable)
+      local file, name = plan:stored_file(text, mode, writable, e.options.exec)
       record_owner(e, plan, plan.mounts, plan.stored, name)
       plan:place(file, e.target, e.options)
     end
