@@ -1,6 +1,7 @@
 /*
- * Another stage, for a further command in the sandbox: a child of this one, which is inside of everything already, with
- * a plan and a control socket of its own. It holds what this one does: it is a copy of it, beyond the payload's sight.
+ * Another stage. For a further command in the sandbox it is a child of this one, which is inside of everything already,
+ * with a plan and a control socket of its own. In place of this one it is its sibling, and goes on with the same plan.
+ * Either holds what this one does: it is a copy of it, beyond the payload's sight.
  */
 #include "../kernel/syscall.h"
 #include "message.h"
@@ -8,8 +9,9 @@
 
 #include <asm-generic/errno.h>
 #include <asm/signal.h>
+#include <linux/sched.h>
 
-enum { MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000 };
+enum { MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000, STACK_SIZE = 16 * 1024 };
 
 /* Tells the maker, on the socket of the stage that is not going to be, why not. */
 static void refuse(int control, long failure) {
@@ -61,4 +63,23 @@ void start_another(const int *fds, size_t count) {
   long pid = SYSCALL(clone, SIGCHLD, 0, 0, 0, 0);
   if (pid == 0) become_another(self, fds, count);
   if (pid < 0) refuse(fds[0], pid);
+}
+
+/* -- in our place -- */
+
+static _Noreturn void go_on(void *unused) {
+  finish_operation(&stage.machine);
+  long r = tell_joined();
+  if (r < 0) report_failure(r);
+  continue_plan(unused);
+}
+
+/** The stage goes on as a child of its maker's, in new namespaces of these kinds: who has joined a user namespace cannot
+    become PID 1 of a new PID namespace in it otherwise. Here it ends. */
+long stage_remake(struct call *call) {
+  char stack[STACK_SIZE] __attribute__((aligned(16)));
+  struct clone_args args = { .flags = CLONE_PARENT | (uint64_t)ARG_INT(0) };
+  long pid = clone_call(&args, stack + sizeof stack, go_on, 0);
+  if (pid < 0) return pid;
+  leave(0);
 }

@@ -76,8 +76,18 @@ static int push_terminal(lua_State *L, struct stage_handle *stage, const int *fd
   return 2;
 }
 
+/* The first stage has made another one in its place. Who lives where it has joined may have stopped it. */
+static void forget_first(struct stage_handle *stage) {
+  if (stage->pidfd < 0) return;
+  kill_process(stage->pidfd);
+  reap_process(stage->pidfd);
+  close(stage->pidfd);
+  stage->pid = 0;
+}
+
 /* A stage whose pidfd we have no number for is of no use. */
 static int push_joined(lua_State *L, struct stage_handle *stage, struct record *record, int fd) {
+  forget_first(stage);
   stage->joining = 0;
   stage->pidfd = fd;
   if (fd < 0) *record = (struct record){ .kind = RECORD_FAILED, .status = EMFILE };

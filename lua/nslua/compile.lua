@@ -34,8 +34,21 @@ local function handle_of(kind, handle)
     reason = not errno and message or nil }
 end
 
+--- What is new in a joined user namespace: it can be made from inside only, by a stage that nobody in there may look into;
+--- and its PID 1 by making the stage once more.
+local function record_new_in_joined(plan)
+  plan:owner "new namespaces"
+  local apart = {}
+  for _, kind in ipairs(plan.unshared) do
+    if kind ~= "pid" then apart[#apart + 1] = kind end
+  end
+  plan.setup:unshare(apart)
+  if plan.remade then plan.setup:remake "pid" end
+end
+
 --- A new user namespace has no say over what is joined: that comes before it, by a process of ours that makes the stage.
 local function record_joins(plan, joined)
+  if joined.user then plan.setup:dumpable(0) end
   if joined.mount then -- what is /proc in there is somebody else's
     plan:owner "namespaces"
     plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
@@ -48,10 +61,7 @@ local function record_joins(plan, joined)
       if plan.new.user then table.insert(plan.joins, handle) else plan.setup:setns(handle, kind) end
     end
   end
-  if joined.user then
-    plan:owner "new namespaces"
-    plan.setup:unshare(plan.unshared)
-  end
+  if joined.user then record_new_in_joined(plan) end
   return true
 end
 
@@ -295,14 +305,14 @@ local function reserve_registers(plan)
   end
 end
 
-local function new_plan(recipe, new, identity, tty, groups)
+local function new_plan(recipe, new, joined, identity, tty, groups)
   local inherit = recipe.inherit or {}
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
     nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
     detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
-    tty = tty, joins = {},
+    tty = tty, joins = {}, remade = joined.user and new.pid and recipe.init ~= false,
   }
   plan.unshared = {}
   for kind in pairs(new) do
@@ -395,7 +405,7 @@ local function compile(recipe, new, joined, at, tty, target)
   if not identity then return nil, err end
   groups, err = groups_of(recipe)
   if groups == nil then return nil, err end
-  local plan = new_plan(recipe, new, identity, tty, groups)
+  local plan = new_plan(recipe, new, joined, identity, tty, groups)
   reserve_registers(plan)
   ok, err = record_setup(plan, recipe, joined, groups, target)
   if not ok then return nil, err end

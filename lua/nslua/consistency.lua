@@ -46,8 +46,8 @@ local function complain_about_joins(recipe, new, joined, problems, at)
     if type(recipe.user) ~= "table" or not recipe.user.uid or not recipe.user.gid then
       complain(problems, at, "a joined user namespace needs user = { uid =, gid = }, the ids inside")
     end
-    if new.pid and recipe.init ~= false then
-      complain(problems, at, "a new PID namespace in a joined user namespace needs init = false")
+    if recipe.clock and new.pid and recipe.init ~= false then
+      complain(problems, at, "clock and a new PID namespace in a joined user namespace need init = false")
     end
     return
   end

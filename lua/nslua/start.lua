@@ -139,7 +139,8 @@ local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
     namespaces = ready.namespaces, joins = joins, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.plan.detached ~= 0, own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, times = times, name = ready.title,
+    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, remade = ready.plan.remade, times = times,
+    name = ready.title,
   }
 end
 
@@ -178,7 +179,7 @@ local function has_ended(stage) return sys.poll(1, stage:pidfd(), "r") end
 -- @treturn ?number of the monotonic clock
 -- @treturn string what to say then
 local function patience_for(ready, deadline)
-  local patience = (ready.first or ready.target) and sys.clock() + PATIENCE
+  local patience = (ready.first or ready.target or ready.joined.user) and sys.clock() + PATIENCE
   if not patience or deadline and deadline < patience then
     return deadline, "the time limit passed while it set the sandbox up"
   end
@@ -217,12 +218,22 @@ local function end_of_stage(maker)
   return Error.new { step = "exec", reason = "the stage of the command was ended, as who lives in the sandbox can do it" }
 end
 
---- Where another stage is to make this one: whether it has.
+--- Where the running stage of a sandbox is to make this one: whether it has.
 local function await_joined(ready, stage, maker, deadline)
   local kind, record = next_message(ready, stage, deadline)
   if kind == "joined" then return true end
   if kind == "failed" then return nil, failure.of_spawn("exec: start of the stage", record.errno) end
   return nil, kind and end_of_stage(maker) or record
+end
+
+local function ended_early() return Error.new { step = "stage", reason = "it was killed while it set the sandbox up" } end
+
+--- Where the stage is to go on as another process: whether it has.
+local function await_remade(ready, stage, payload, deadline)
+  local kind, record = next_message(ready, stage, deadline)
+  if kind == "joined" then return true end
+  if kind == "failed" then return nil, failure.of_plan(payload.operations .. payload.bytes, payload.owners, record) end
+  return nil, kind and ended_early() or record
 end
 
 --- What is told of a sandbox that is set up.
@@ -254,7 +265,7 @@ local function await_start(ready, stage, payload, deadline, terminal)
   elseif not kind then
     return nil, record
   end
-  return nil, Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
+  return nil, ended_early()
 end
 
 --- Takes what is passed, after a look at it.
@@ -311,7 +322,7 @@ end
 
 --- The group that a stage waits for.
 local function late_group(ready, stage)
-  local group, err = new_group(ready, stage:pid())
+  local group, err = new_group(ready, M.stage_pid(stage))
   if group then stage:go() end
   return group, err
 end
@@ -331,7 +342,7 @@ end
 -- @treturn[2] nslua.error
 local function confirm(ready, stage, payload, deadline, terminal, group)
   local held, err = await_start(ready, stage, payload, deadline, terminal)
-  if held and group and not (group:holds(stage:pid()) or has_ended(stage)) then
+  if held and group and not (group:holds(M.stage_pid(stage)) or has_ended(stage)) then
     held, err = nil, Error.new { step = "verification", reason = "the sandbox is not in its control group" }
   end
   if not held then stage:close() end
@@ -355,6 +366,14 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline,
   local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group, times)
   close_all(opened)
   if not stage then return nil, err, group end
+  if ready.plan.remade then
+    local ok
+    ok, err = await_remade(ready, stage, payload, deadline)
+    if not ok then
+      stage:close()
+      return nil, err, group
+    end
+  end
   if not group and has_groups(ready) then
     group, err = late_group(ready, stage)
     if not group then
