@@ -1,3 +1,4 @@
+-- luacheck: no max line length
 --- nslua bwrap against bubblewrap itself: the same words under both, and what is seen from inside, the messages and the
 --- status have to be the same.
 local probe = require "probe"
@@ -144,6 +145,14 @@ local CASES <const> = {
   { "links", "BWRAP OS --symlink /usr/x /a/l --symlink b /c readlink /a/l /c" },
   { "a link over something", "BWRAP OS --ro-bind data /d --symlink a /d true" },
   { "what lies behind a link of its own", "BWRAP OS --dir /real --symlink real /link --tmpfs /link/t ls -d /real/t" },
+  { "links of a shared tree on the way", "ln -s inner tree/file; mkdir -p tree/real; ln -s real tree/rel; "
+    .. "BWRAP OS --bind tree /t --tmpfs /t/rel/m --dir /t/rel/a/b --file 7 /t/rel/a/f sh -c 'ls -dF /t/real/* /t/real/a/*' 7<data; "
+    .. "BWRAP OS --bind tree /t --symlink x /t/rel/l --chmod 0711 /t/rel/a readlink /t/real/l; stat -c %a tree/real/a; "
+    .. "rm -r tree/real tree/rel tree/file" },
+  { "parents that cannot be made", "BWRAP --ro-bind / / --tmpfs /nope/x true; BWRAP --ro-bind / / --file 7 /nope/x true 7<data; "
+    .. "BWRAP --ro-bind / / --symlink a /nope/x true; BWRAP OS --ro-bind data /d --dir /d/x true" },
+  { "a directory on a file, and the reverse", "BWRAP OS --dir /a --ro-bind data /a true; BWRAP OS --ro-bind data /a --tmpfs /a true; "
+    .. "BWRAP OS --dir /a --ro-bind-data 7 /a true 7<data" },
   { "changed permissions", "BWRAP OS --dir /d --chmod 0710 /d --file 7 /f --chmod 0600 /f stat -c %a /d /f 7<data" },
   { "changed permissions of nothing", "BWRAP OS --chmod 0700 /nope true" },
   { "read-only after all", "BWRAP OS --bind tree /t --remount-ro /t sh -c 'echo > /t/x'" },
@@ -206,6 +215,18 @@ local NEWER <const> = {
   { "a link that is there already", "BWRAP OS --symlink a /l --symlink a /l readlink /l; BWRAP OS --symlink a /l "
     .. "--symlink b /l true",
     "a\nbwrap: Can't make symlink at /l: File exists\nstatus 1" },
+  { "links that lead out of a shared tree", "ln -s /out tree/absolute; ln -s ../../../../../../../out tree/up; "
+    .. "BWRAP OS --dir /out --bind tree /t --dir /t/absolute/a --dir /t/up/b ls /out; rm tree/absolute tree/up; ls -d /out 2>&1",
+    "a\nb\nls: cannot access '/out': No such file or directory\nstatus 2" },
+  { "a link that is the destination itself", "ln -s /usr tree/l; BWRAP OS --bind tree /t --tmpfs /t/l true; "
+    .. "BWRAP OS --bind tree /t --dir /t/l true; BWRAP OS --symlink a /l --bind data /l true; rm tree/l",
+    "bwrap: Can't mount on symlink destination /t/l\nbwrap: Destination is not a directory /t/l\n"
+    .. "bwrap: Can't mount on symlink destination /l\nstatus 0" },
+  { "links that cannot be followed", "ln -s loop tree/loop; ln -s nowhere tree/dangling; BWRAP OS --bind tree /t --tmpfs /t/loop/x true; "
+    .. "BWRAP OS --bind tree /t --dir /t/dangling/x true; BWRAP --ro-bind / / --tmpfs /proc/self/root/x true; rm tree/loop tree/dangling",
+    "bwrap: Can't mkdir parents for /t/loop/x: Too many levels of symbolic links\n"
+    .. "bwrap: Can't mkdir parents for /t/dangling/x: No such file or directory\n"
+    .. "bwrap: Can't mkdir parents for /proc/self/root/x: Too many levels of symbolic links\nstatus 0" },
   { "a read-only overlay", "BWRAP OS --overlay-src low --overlay-src high --ro-overlay /o sh -c 'cat /o/a /o/b; echo > /o/c'",
     "low\nhigh\nsh: 1: cannot create /o/c: Read-only file system\nstatus 2" },
   { "an overlay in memory", "BWRAP OS --overlay-src low --overlay-src high --tmp-overlay /o sh -c 'cat /o/a; echo c > /o/c; "

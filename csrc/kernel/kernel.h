@@ -59,8 +59,17 @@ long raise_open_files(uint64_t needed);
 long place_fds(const int *fds, size_t count, int first);
 long close_others(int first, size_t count);
 
-/* The type bits of what an fd refers to, or -errno (paths.c). */
+/* openat2(2), CLOEXEC; the type bits of what an fd refers to, or -errno; closes an fd, if it is one and another than
+   `kept` (paths.c). */
+long open_at(int dirfd, const char *path, unsigned long flags, unsigned long mode,
+             unsigned long resolve);
 long file_type(int fd);
+void close_unless(long fd, int kept);
+
+/* Makes of the first `length` bytes of a path to a directory below `root` one without symbolic links, as far as it
+   exists: into `result`, which has room for `size` bytes. Links lead from the root on, and "..", never out of it; a
+   magic link is refused (ELOOP), and one that leads to nothing is ENOENT (links.c). */
+long follow_links(int root, const char *path, size_t length, char *result, size_t size);
 
 /* A file of /proc/PID (0: of the caller) for writing, if it really is on procfs: a map written
    elsewhere would be believed in vain, CVE-2019-16884 (ids.c). */

@@ -4,6 +4,7 @@
 -- @field step what was tried: "bind /opt/sdk on /sdk"
 -- @field op the primitive: "open_tree"
 -- @field path the object
+-- @field target where path is only the part of a target that was come to: the whole
 -- @field errno number
 -- @field code "ENOENT"
 -- @field hint what to do, where the usual cause is known

@@ -168,7 +168,10 @@ local H = {
   attach = {
     ENOENT = "the mount point does not exist in what is mounted there, and nothing is created in "
       .. "it unasked:\n  make it there, or say { create = true }",
-    ELOOP = "a symbolic link of a foreign tree is never followed",
+    ELOOP = function(_, operation)
+      return operation[6] == "inside" and "a link on the way is followed, but the target itself must be none"
+        or "a symbolic link of a foreign tree is not followed; { links = \"inside\" } does it, but for the target itself"
+    end,
     ENOTDIR = "a file is mounted on a file, a directory on a directory",
     EINVAL = "a file is mounted on a file, a directory on a directory",
     EROFS = "the mount point would have to be made in a read-only tree",

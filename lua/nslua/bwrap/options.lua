@@ -89,8 +89,9 @@ end
 --- Permissions of what is made, where bubblewrap has none for it: they only say what the parents' are.
 local USUAL <const> = { dir = tonumber("755", 8), tmpfs = tonumber("755", 8) }
 
---- What an entry of the recipe is made of: a verb of `fs`, its operands and options.
+--- What an entry of the recipe is made of: a verb of `fs`, its operands and options. Links on the way to it lead inside.
 local function note(request, name, target, options, ...)
+  options.links = "inside"
   local item = { verb = name, target = target, operands = { ... }, options = options }
   request.files[#request.files + 1] = item
   return item
@@ -253,7 +254,7 @@ rows = {
     "--lock-file", "DEST", "Hold a lock on DEST while the sandbox runs",
     function(request, target)
       request.locks = true
-      note(request, "lock", inside(target), {}, inside(target))
+      note(request, "lock", inside(target), {}, inside(target)).options.links = nil -- the finished sandbox's are followed
     end,
   },
   {

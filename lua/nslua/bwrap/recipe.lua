@@ -106,7 +106,8 @@ local COVERED <const> = { "sysrq-trigger", "irq", "bus" }
 --- What root could change of the machine in a /proc.
 local function cover_proc(list, target)
   for _, name in ipairs(COVERED) do
-    list[#list + 1] = fs.remount(target .. "/" .. name, { ro = true, recursive = false, optional = true })
+    list[#list + 1] = fs.remount(target .. "/" .. name, { ro = true, recursive = false, optional = true,
+      links = "inside" })
   end
 end
 
@@ -119,7 +120,7 @@ end
 --- With the caller's processes it is the caller's /proc.
 local function proc_of(request, item)
   if request.unshare.pid then return entry_of(item) end
-  return fs.rw("/proc", item.target, { create = true, over = true, idmap = false, propagation = "slave" })
+  return fs.rw("/proc", item.target, { create = true, over = true, idmap = false, propagation = "slave", links = "inside" })
 end
 
 --- What is to be seen of the files, and whether one of them is the root.

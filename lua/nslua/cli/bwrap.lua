@@ -12,31 +12,66 @@ local FAILED <const>, SIGKILL <const>, UNPASSABLE <const> = 1, 9, 64
 --- What an entry shares, from its words.
 local function source_of(err) return err.step:match "^%w+ (.-) on /" end
 
-local function is_file(path)
-  local status = path and sys.stat(path)
-  return status and status.type ~= "directory"
+--- Whether it is no directory that an entry mounts.
+local function is_file(err)
+  local source = source_of(err)
+  local status = source and sys.stat(source)
+  return err.step:find "^file " or status and status.type ~= "directory"
 end
 
+--- What has another verb's name in its step, by that.
+local OPENED <const> = {
+  lock = function(err) return "Unable to open lock file " .. err.path end,
+  remount = function(err) return "Can't remount readonly on " .. err.path end,
+}
+
 --- What failed, by the operation: the words, to which the reason is added.
-local WORDS <const> = {
+local WORDS
+WORDS = {
   open_tree = function(err) return "Can't find source path " .. (err.path or source_of(err)) end,
-  attach = function(err) return (is_file(source_of(err)) and "Can't create file at " or "Can't mkdir ") .. err.path end,
+  attach = function(err) return (is_file(err) and "Can't create file at " or "Can't mkdir ") .. err.path end,
   mkdir = function(err) return "Can't mkdir " .. err.path end,
   write_file = function(err) return "Can't create file " .. err.path end,
   symlink = function(err) return "Can't make symlink at " .. err.path end,
   chmod = function(err) return ("Can't chmod 0%s %s"):format(err.step:match "^chmod (%d+) (.*)$") end,
   fsmount = function(err) return ("Can't mount %s on /newroot%s"):format(err.step:match "^(%w+) on ([^:]*)") end,
-  open = function(err) return "Unable to open lock file " .. err.path end,
+  open = function(err) return (OPENED[err.step:match "^%a+"] or WORDS.mkdir)(err) end,
   read_lock = function(err) return "Unable to lock file " .. err.step:gsub("^lock ", "") end,
   chdir = function(err) return "Can't chdir to " .. err.path end,
   execve = function(err) return "execvp " .. err.path end,
 }
 WORDS.directory, WORDS.fsconfig = WORDS.mkdir, WORDS.fsmount
 
+local LINK <const>, NOT_ALIKE <const>, ENOTDIR <const>, EISDIR <const> = "ELOOP", "EINVAL", 20, 21
+
+--- The reason in the system's words. The kernel does not say which of a file and a directory is mounted on the other.
+local function reason_of(err)
+  local errno = err.errno
+  if err.op == "attach" and err.code == NOT_ALIKE then errno = is_file(err) and EISDIR or ENOTDIR end
+  return errno and sys.strerror(errno) or err.reason
+end
+
+--- What is said of a link that is the target itself, by the operation.
+local LINKS <const> = {
+  attach = "Can't mount on symlink destination ", open = "Destination is not a directory ",
+  directory = "Destination is not a directory ",
+}
+
+--- What is said of a target, without a reason of the system's; nil where that is to be added.
+local function verdict_of(err)
+  if err.code == LINK and err.path == err.target and LINKS[err.op] then return LINKS[err.op] .. err.path end
+end
+
+--- Where it failed before it came to the target: whatever that was to become.
+local function words_of(err)
+  if err.target and err.path ~= err.target then return "Can't mkdir parents for " .. err.target end
+  return WORDS[err.op] and WORDS[err.op](err)
+end
+
 --- The words of an error of nslua's: bubblewrap's where callers may look for them.
 local function message_of(err)
-  local words = type(err) == "table" and WORDS[err.op]
-  if words then return words(err) .. ": " .. err.reason end
+  local words = type(err) == "table" and err.op and (verdict_of(err) or words_of(err))
+  if words then return verdict_of(err) or words .. ": " .. reason_of(err) end
   return (tostring(err):gsub("^%S+%.lua:%d+: ", ""))
 end
 
