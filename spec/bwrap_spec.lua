@@ -51,6 +51,9 @@ local CASES <const> = {
   { "a signal", "BWRAP OS sh -c 'kill -9 $$'; echo $?" },
   { "no such command", "BWRAP OS /usr/none; BWRAP OS none" },
   { "a command that cannot be executed", "BWRAP OS --ro-bind data /data /data" },
+  { "a script without a first line", "printf 'echo $0 $1 $#\\n' > script; chmod 755 script; BWRAP --ro-bind / / ./script a b; "
+    .. "PATH=$PWD:$PATH BWRAP --ro-bind / / script a; rm script" },
+  { "/proc/self/exe", "BWRAP --ro-bind / / --unshare-pid --dev /dev --proc /proc /proc/self/exe --ro-bind / / sh -c 'echo nested; exit 3'" },
   -- what is inherited
   { "the environment", "A='x y' B= env -u LANG BWRAP OS env | sort" },
   { "an empty environment", "env -i BWRAP_PATH OS env" },
@@ -61,6 +64,8 @@ local CASES <const> = {
   { "descriptors", "echo text > file; BWRAP OS sh -c 'cat <&5; cat <&9' 5<file 9<file" },
   { "descriptors with high numbers", "echo one > f1; echo two > f2; echo three > f3; bash -c \"exec 70<f1 65<f2 4<f3; "
     .. "BWRAP OS bash -c 'cat <&70; cat <&65; cat <&4'\"" },
+  { "descriptors with the numbers around 64", "echo one > f1; echo two > f2; echo three > f3; bash -c \"exec 64<f1 63<f2 65<f3; "
+    .. "BWRAP OS bash -c 'cat <&64; cat <&63; cat <&65'; BWRAP OS none\"" },
   { "a descriptor of a directory", "/usr/bin/python3 -c \"import os; fd = os.open('tree', os.O_RDONLY); os.dup2(fd, 20); "
     .. "os.execvp('sh', ['sh', '-c', 'BWRAP --ro-bind / / ls /proc/self/fd/20/'])\"" },
   { "standard input", "echo in | BWRAP OS cat" },
@@ -80,6 +85,7 @@ local CASES <const> = {
   { "a link to the working directory", "ln -sfn tree link; cd link; BWRAP --ro-bind / / sh -c 'basename $PWD'" },
   { "another working directory", "BWRAP OS --chdir /usr/lib sh -c 'pwd; echo $PWD'; BWRAP OS --chdir usr/lib sh -c pwd" },
   { "one that is not there", "BWRAP OS --chdir /nope true" },
+  { "one that goes up again", "BWRAP OS --chdir /usr/lib/.. sh -c 'pwd -P; echo $PWD'; BWRAP OS --chdir ../../usr pwd" },
   -- identity
   { "who it is", "BWRAP --ro-bind / / sh -c 'id -u; id -g; id -G; cat /proc/self/uid_map'" },
   { "other ids", "BWRAP --ro-bind / / --unshare-user --uid 12 --gid 13 sh -c 'id -u; id -g; id -G; cat /proc/self/uid_map'" },
@@ -143,7 +149,6 @@ local CASES <const> = {
   { "a file that cannot be made", "BWRAP --ro-bind / / --file 7 /nope true 7<data" },
   { "descriptors that are used up", "BWRAP OS --file 7 /f ls /proc/self/fd/7 7<data 2>/dev/null; echo $?" },
   { "links", "BWRAP OS --symlink /usr/x /a/l --symlink b /c readlink /a/l /c" },
-  { "a link over something", "BWRAP OS --ro-bind data /d --symlink a /d true" },
   { "what lies behind a link of its own", "BWRAP OS --dir /real --symlink real /link --tmpfs /link/t ls -d /real/t" },
   { "links of a shared tree on the way", "ln -s inner tree/file; mkdir -p tree/real; ln -s real tree/rel; "
     .. "BWRAP OS --bind tree /t --tmpfs /t/rel/m --dir /t/rel/a/b --file 7 /t/rel/a/f sh -c 'ls -dF /t/real/* /t/real/a/*' 7<data; "
@@ -214,7 +219,11 @@ local NEWER <const> = {
   { "that no step may fail", "BWRAP --not-a-security-boundary OS echo yes", "yes\nstatus 0" },
   { "a link that is there already", "BWRAP OS --symlink a /l --symlink a /l readlink /l; BWRAP OS --symlink a /l "
     .. "--symlink b /l true",
-    "a\nbwrap: Can't make symlink at /l: File exists\nstatus 1" },
+    "a\nbwrap: Can't make symlink at /l: existing destination is a\nstatus 1" },
+  { "a link over something", "BWRAP OS --ro-bind data /d --symlink a /d true; ln -s elsewhere tree/l; "
+    .. "BWRAP OS --ro-bind tree /t --symlink a /t/l true; BWRAP OS --ro-bind tree /t --symlink elsewhere /t/l true && echo same; rm tree/l",
+    "bwrap: Can't make symlink at /d: destination exists and is not a symlink\n"
+    .. "bwrap: Can't make symlink at /t/l: existing destination is elsewhere\nsame\nstatus 0" },
   { "links that lead out of a shared tree", "ln -s /out tree/absolute; ln -s ../../../../../../../out tree/up; "
     .. "BWRAP OS --dir /out --bind tree /t --dir /t/absolute/a --dir /t/up/b ls /out; rm tree/absolute tree/up; ls -d /out 2>&1",
     "a\nb\nls: cannot access '/out': No such file or directory\nstatus 2" },

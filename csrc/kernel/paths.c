@@ -256,14 +256,16 @@ long kernel_mknod(struct call *call) {
   return r;
 }
 
-/* A link that is there already, and leads to the same. */
-static long adopt_link(long parent, const char *last, const char *target) {
+/* A link that is there already, and leads to the same. Where another one leads to is said. */
+static long adopt_link(struct call *call, long parent, const char *last, const char *target) {
   char there[PATH_MAX_];
-  long n = SYSCALL(readlinkat, parent, last, there, sizeof there);
-  if (n < 0 || (size_t)n != text_length(target)) return -EEXIST;
-  for (long i = 0; i < n; i++)
-    if (there[i] != target[i]) return -EEXIST;
-  return 0;
+  long n = SYSCALL(readlinkat, parent, last, there, sizeof there - 1);
+  if (n < 0) return -EEXIST;
+  there[n] = '\0';
+  if (text_equal(there, target)) return 0;
+  if (n >= MAX_FOUND) there[MAX_FOUND - 1] = '\0';
+  if (call->found) text_append(call->found, there);
+  return -EEXIST;
 }
 
 /** A link, or what is there already; something else that is there is an error. @see symlinkat(2) */
@@ -272,7 +274,7 @@ long kernel_symlink(struct call *call) {
   long parent = open_parent(call, ARG_FD(1), ARG_STR(2), ARG_INT(3), ARG_INT(4), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
   long r = SYSCALL(symlinkat, ARG_STR(0), parent, last);
-  if (r == -EEXIST) r = adopt_link(parent, last, ARG_STR(0));
+  if (r == -EEXIST) r = adopt_link(call, parent, last, ARG_STR(0));
   close_unless(parent, ARG_FD(1));
   return at_last(call, ARG_STR(2), r);
 }

@@ -5,6 +5,7 @@
 -- @field op the primitive: "open_tree"
 -- @field path the object
 -- @field target where path is only the part of a target that was come to: the whole
+-- @field found of a symbolic link that could not be made, where the one leads to that is there
 -- @field errno number
 -- @field code "ENOENT"
 -- @field hint what to do, where the usual cause is known

@@ -34,7 +34,7 @@ function M.of_operation(operation, owner, failure)
   local reason, code = sys.strerror(failure.errno)
   local described = {
     op = op, errno = failure.errno, code = code, reason = reason, path = path_of(operation),
-    detail = failure.detail, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
+    detail = failure.detail, found = failure.found, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
   }
   if op == "open_tree" and described.path and not described.step:find(described.path, 1, true) then
     described.step = described.step .. ": " .. described.path

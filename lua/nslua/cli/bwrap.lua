@@ -4,8 +4,9 @@ local recipes = require "nslua.bwrap.recipe"
 local sandbox = require "nslua".sandbox
 local sys = require "nslua.sys"
 
-local VERSION <const> = "bubblewrap 0.11.0 (nslua)"
-local FAILED <const>, SIGKILL <const>, UNPASSABLE <const> = 1, 9, 64
+local VERSION <const> = "bubblewrap 0.13.1 (nslua)" -- whose options these are
+local FAILED <const>, SIGKILL <const> = 1, 9
+local ITSELF <const>, SHELL <const> = "/proc/self/exe", "/bin/sh"
 
 -- -- messages --
 
@@ -42,7 +43,7 @@ WORDS = {
 }
 WORDS.directory, WORDS.fsconfig = WORDS.mkdir, WORDS.fsmount
 
-local LINK <const>, NOT_ALIKE <const>, ENOTDIR <const>, EISDIR <const> = "ELOOP", "EINVAL", 20, 21
+local LINK <const>, EXISTS <const>, NOT_ALIKE <const>, ENOTDIR <const>, EISDIR <const> = "ELOOP", "EEXIST", "EINVAL", 20, 21
 
 --- The reason in the system's words. The kernel does not say which of a file and a directory is mounted on the other.
 local function reason_of(err)
@@ -59,6 +60,10 @@ local LINKS <const> = {
 
 --- What is said of a target, without a reason of the system's; nil where that is to be added.
 local function verdict_of(err)
+  if err.op == "symlink" and err.code == EXISTS then
+    return WORDS.symlink(err) .. ": " .. (err.found and "existing destination is " .. err.found
+      or "destination exists and is not a symlink")
+  end
   if err.code == LINK and err.path == err.target and LINKS[err.op] then return LINKS[err.op] .. err.path end
 end
 
@@ -127,7 +132,6 @@ local function passed_by(request)
   local open, _, errno = sys.inheritable_fds()
   for _, fd in ipairs(open or options.die("Can't open /proc: %s", (sys.strerror(errno)))) do
     if not request.used[fd] then
-      if fd == UNPASSABLE then options.die("passing on fd %d is not supported yet", fd) end
       fds[fd] = { fd, directory = true }
     end
   end
@@ -144,10 +148,19 @@ end
 --- Where one of ours is closed, the command's leads nowhere: nothing that it opens must come to be its stdout.
 local STREAMS <const> = { [0] = "stdin", [1] = "stdout", [2] = "stderr" }
 
+--- Inside /proc/self/exe would be the stage. Who says that means us, to make a sandbox in the sandbox.
+local function program_of(request, command)
+  if command[1] ~= ITSELF then return nil end
+  local fd, _, errno = sys.open(nil, ITSELF, "path")
+  if not fd then options.die("execvp %s: %s", ITSELF, (sys.strerror(errno))) end
+  if not request.is_program then table.insert(command, 2, "bwrap") end
+  return fd
+end
+
 local function run(request, command)
   for number, name in pairs(STREAMS) do command[name] = sys.fstat(number) and "inherit" or "null" end
   command.argv0, command.hold, command.ready = request.argv0, held_by(request), announce(request)
-  command.fds = passed_by(request)
+  command.fds, command.program, command.scripts = passed_by(request), program_of(request, command), SHELL
   local box = sandbox(recipes.of(request))
   if request.die_with_parent then sys.parent_death_signal(SIGKILL) end
   local process, err = box:spawn(command)
@@ -183,6 +196,7 @@ end
 -- @tparam[opt] string|function name that we were called by
 return function(words, name)
   local request = recipes.new_request(#words)
-  local ok, status = pcall(main, request, words, type(name) == "string" and name or "nslua bwrap")
+  request.is_program = type(name) == "string" -- of its own, not a command of nslua's
+  local ok, status = pcall(main, request, words, request.is_program and name or "nslua bwrap")
   os.exit(ok and status or say(request, message_of(status))) -- at once: nobody needs what is left of the state
 end
