@@ -279,12 +279,13 @@ long kernel_symlink(struct call *call) {
   return at_last(call, ARG_STR(2), r);
 }
 
-/** A new file with this content; an existing one is an error (EEXIST). @see open(2) */
+/** A new file with this content; an existing one is an error (EEXIST), or with `over` gets it. @see open(2) */
 long kernel_write_file(struct call *call) {
   const char *last;
   long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(4), ARG_INT(5), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
-  long fd = SYSCALL(openat, parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+  long existing = ARG_INT(6) ? O_TRUNC | O_NONBLOCK : O_EXCL;
+  long fd = SYSCALL(openat, parent, last, O_WRONLY | O_CREAT | existing | O_NOFOLLOW | O_CLOEXEC,
                     ARG_INT(3));
   close_unless(parent, ARG_FD(0));
   if (fd < 0) return at_last(call, ARG_STR(1), fd);
@@ -325,8 +326,7 @@ static long move_onto(long mount, long target) {
 }
 
 /** Mounts a detached mount on a path below a root. Missing directories are made with mode `parents`, or
-    are an error without it; so is the mount point, with `mode` (without: a directory with that of its
-    parents, a file with 0444). @see move_mount(2) */
+    are an error without it; so is the mount point, with `mode` (without: a directory with 0755, a file with 0444). @see move_mount(2) */
 long kernel_attach(struct call *call) {
   int mount = ARG_FD(0), root = ARG_FD(1);
   long target, type, mode = ARG_INT(4);
@@ -335,7 +335,7 @@ long kernel_attach(struct call *call) {
   } else {
     type = file_type(mount);
     if (type < 0) return type;
-    if (mode < 0) mode = type == S_IFDIR ? ARG_INT(3) : 0444;
+    if (mode < 0) mode = type == S_IFDIR ? 0755 : 0444;
     target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3), mode, ARG_INT(5));
   }
   if (target < 0) return target;

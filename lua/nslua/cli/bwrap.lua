@@ -5,7 +5,7 @@ local sandbox = require "nslua".sandbox
 local sys = require "nslua.sys"
 
 local VERSION <const> = "bubblewrap 0.13.1 (nslua)" -- whose options these are
-local FAILED <const>, SIGKILL <const> = 1, 9
+local FAILED <const>, SIGKILL <const>, ERROR <const> = 1, 9, 3
 local ITSELF <const>, SHELL <const> = "/proc/self/exe", "/bin/sh"
 
 -- -- messages --
@@ -64,6 +64,7 @@ local function verdict_of(err)
     return WORDS.symlink(err) .. ": " .. (err.found and "existing destination is " .. err.found
       or "destination exists and is not a symlink")
   end
+  if err.op == "seccomp" and err.code == "EINVAL" then return options.REFUSED_FILTER end
   if err.code == LINK and err.path == err.target and LINKS[err.op] then return LINKS[err.op] .. err.path end
 end
 
@@ -81,7 +82,7 @@ local function message_of(err)
 end
 
 local function say(request, message)
-  io.stderr:write(request.level_prefix and "<3>" or "", "bwrap: ", message, "\n")
+  options.say(request, ERROR, message)
   return FAILED
 end
 

@@ -47,13 +47,14 @@ rows.file = {
   doc = "A file with this content, in memory, of mode 0444 unless `mode` says otherwise. The content is a string, a Lua file, "
     .. "read at once, or a function that gives it when the recipe is compiled. In trees that are not the recipe's own, and "
     .. "where it is `writable` or not to be so, it is mounted on the target; `place` says which: `\"mount\"` always, and "
-    .. "`\"tree\"` never: it is written there, with `create` also into a tree of the host.",
+    .. "`\"tree\"` never: it is written there, with `create` also into a tree of the host, "
+    .. "and with `over` into a file that is there.",
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     local mode, writable, text = e.options.mode or 292, e.options.writable, text_of(e)
     if is_written(e, own) then
       verb.check_may_make(e, own)
-      plan.tree:write_file(plan.root, path, text, mode, parents, e.options.links)
+      plan.tree:write_file(plan.root, path, text, mode, parents, e.options.links, e.options.over and "over")
       record_owner(e, plan, plan.tree, plan.root, path)
     else
       local file, name = plan:stored_file(text, mode, writable)
