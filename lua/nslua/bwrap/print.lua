@@ -177,35 +177,38 @@ local function set_of(list)
 end
 
 local TOP <const>, ETC <const> = set_of(os_verb.top), set_of(os_verb.etc)
-local PLACES <const> = { "/usr", "/etc", "/var", "/run", "/tmp", "/home", "/proc", "/dev" }
-local TAKEN <const> = set_of {
-  "/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime", "/etc/resolv.conf", "/etc/ssl",
-  "/etc/pki", "/root", "/home/sandbox",
-}
 
 local function is_itself(item) return item.verb == "ro" and item.operands[1] == item.target end
 
-local OWN_MODE <const> = { ["/tmp"] = tonumber("1777", 8) }
+--- The directory of fs.os's own with this target, as { target, mode }.
+local function directory_of_os(target)
+  for _, one in ipairs(os_verb.directories) do
+    if one[1] == target then return one end
+  end
+end
 
 --- Whether fs.os has the same at the same place.
 local function is_of_os(item)
   local target = item.target
   if target == "/usr" or ETC[target] then return is_itself(item) end
   if TOP[target] then return is_itself(item) or item.verb == "symlink" and sys.readlink(target) == item.operands[1] end
-  if target == "/tmp" or target == "/run" then
+  local directory = directory_of_os(target)
+  if directory then
     local mode, size = item.options.mode, item.options.size
-    return (item.verb == "tmpfs" or item.verb == "dir") and (not mode or mode == OWN_MODE[target]) and not math.type(size)
+    return (item.verb == "tmpfs" or item.verb == "dir") and (not mode or mode == directory[2]) and not math.type(size)
   end
   return item.verb == "proc" and target == "/proc" or item.verb == "dev" and target == "/dev"
 end
 
---- Whether it would come over what fs.os makes.
+--- Whether it would come over what fs.os makes, or lie behind a link of its.
 local function collides(item)
-  if TAKEN[item.target] or ETC[item.target] or TOP[item.target] or item.target == "/" then return true end
-  for _, place in ipairs(PLACES) do
-    if item.target == place then return true end
+  for _, target in ipairs(os_verb.targets) do
+    if within(target, item.target) then return true end
   end
-  return within(item.target, "/var/tmp") or within(item.target, "/var/run") -- which are links there
+  for _, link in ipairs(os_verb.links) do
+    if within(item.target, link[1]) then return true end
+  end
+  return false
 end
 
 --- Whether one of those comes to lie beneath a target.
