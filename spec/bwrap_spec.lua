@@ -258,8 +258,9 @@ local NEWER <const> = {
     .. "BWRAP --overlay-src '' true; BWRAP --chmod 0700 '' true; BWRAP --lock-file '' true",
     ("bwrap: %s does not take an empty path argument\n"):rep(8):format("--bind", "--ro-bind", "--tmpfs", "--symlink", "--chdir",
       "--overlay-src", "--chmod", "--lock-file") .. "status 1" },
-  { "several --sync-fd", "BWRAP OS --dev /dev --unshare-pid --sync-fd 7 --sync-fd 8 sh -c '{ exec 1>&-; sleep 0.3; } & ls /proc/self/fd/7 "
-    .. "/proc/self/fd/8; exit 0' 2>&1 >/dev/null 7>s7 8>s8 | grep -c fd; rm s7 s8", "2\nstatus 0" },
+  { "several --sync-fd, each held until the end and none the command's", "run() { BWRAP OS --bind tree /t --dev /dev --unshare-pid --sync-fd 7 "
+    .. "--sync-fd 8 sh -c '{ exec 1>&- 2>&-; sleep 0.4; echo x > /t/x; } & ls /proc/self/fd/7 /proc/self/fd/8; exit 0' 2>/dev/null; }; "
+    .. "run 7>&1 8>/dev/null | cat; cat tree/x; rm tree/x; run 8>&1 7>/dev/null | cat; cat tree/x; rm tree/x", "x\nx\nstatus 0" },
   { "that no step may fail", "BWRAP --not-a-security-boundary OS echo yes", "yes\nstatus 0" },
   { "a link that is there already", "BWRAP OS --symlink a /l --symlink a /l readlink /l; BWRAP OS --symlink a /l "
     .. "--symlink b /l true",
