@@ -174,6 +174,8 @@ local CASES <const> = {
   { "a file that cannot be made", "BWRAP --ro-bind / / --file 7 /nope true 7<data" },
   { "descriptors that are used up", "BWRAP OS --file 7 /f ls /proc/self/fd/7 7<data 2>/dev/null; echo $?" },
   { "links", "BWRAP OS --symlink /usr/x /a/l --symlink b /c readlink /a/l /c" },
+  { "what cannot be made behind a link of its own", "BWRAP OS --dir /bin/x true; BWRAP OS --ro-bind data /bin/x true; BWRAP OS --symlink a /bin/x true; "
+    .. "BWRAP OS --tmpfs /bin/x/y true" },
   { "what lies behind a link of its own", "BWRAP OS --dir /real --symlink real /link --tmpfs /link/t ls -d /real/t" },
   { "links of a shared tree on the way", "ln -s inner tree/file; mkdir -p tree/real; ln -s real tree/rel; "
     .. "BWRAP OS --bind tree /t --tmpfs /t/rel/m --dir /t/rel/a/b --file 7 /t/rel/a/f sh -c 'ls -dF /t/real/* /t/real/a/*' 7<data; "
@@ -273,9 +275,9 @@ local NEWER <const> = {
     .. "BWRAP OS --dir /out --bind tree /t --dir /t/absolute/a --dir /t/up/b ls /out; rm tree/absolute tree/up; ls -d /out 2>&1",
     "a\nb\nls: cannot access '/out': No such file or directory\nstatus 2" },
   { "a link that is the destination itself", "ln -s /usr tree/l; BWRAP OS --bind tree /t --tmpfs /t/l true; "
-    .. "BWRAP OS --bind tree /t --dir /t/l true; BWRAP OS --symlink a /l --bind data /l true; rm tree/l",
+    .. "BWRAP OS --bind tree /t --dir /t/l true; BWRAP OS --symlink a /l --bind data /l true; BWRAP OS --remount-ro /bin true; rm tree/l",
     "bwrap: Can't mount on symlink destination /t/l\nbwrap: Destination is not a directory /t/l\n"
-    .. "bwrap: Can't mount on symlink destination /l\nstatus 0" },
+    .. "bwrap: Can't mount on symlink destination /l\nbwrap: Can't mount on symlink destination /bin\nstatus 0" },
   { "links that cannot be followed", "ln -s loop tree/loop; ln -s nowhere tree/dangling; BWRAP OS --bind tree /t --tmpfs /t/loop/x true; "
     .. "BWRAP OS --bind tree /t --dir /t/dangling/x true; BWRAP --ro-bind / / --tmpfs /proc/self/root/x true; rm tree/loop tree/dangling",
     "bwrap: Can't mkdir parents for /t/loop/x: Too many levels of symbolic links\n"

@@ -4,7 +4,8 @@
 -- @field step what was tried: "bind /opt/sdk on /sdk"
 -- @field op the primitive: "open_tree"
 -- @field path the object
--- @field target where path is only the part of a target that was come to: the whole
+-- @field target what something was to be made at, as the recipe says it
+-- @field on_the_way it was not come to: path is how far
 -- @field found of a symbolic link that could not be made, where the one leads to that is there
 -- @field errno number
 -- @field code "ENOENT"

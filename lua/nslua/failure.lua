@@ -44,8 +44,9 @@ function M.of_operation(operation, owner, failure)
     described.step = failure.detail == 2 and "seccomp" or ("program %d of seccomp"):format(failure.detail - 2)
   end
   if WALKS[op] then
-    described.target = described.path
+    described.target = type(owner) == "table" and owner.target or described.path
     if failure.detail > 0 and described.path and failure.detail < #described.path then
+      described.on_the_way = true
       described.path = described.path:sub(1, failure.detail)
       described.step = described.step .. ": " .. described.path
     end

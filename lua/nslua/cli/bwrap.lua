@@ -23,17 +23,17 @@ end
 --- What has another verb's name in its step, by that.
 local OPENED <const> = {
   lock = function(err) return "Unable to open lock file " .. err.path end,
-  remount = function(err) return "Can't remount readonly on " .. err.path end,
+  remount = function(err) return "Can't remount readonly on " .. err.target end,
 }
 
 --- What failed, by the operation: the words, to which the reason is added.
 local WORDS
 WORDS = {
   open_tree = function(err) return "Can't find source path " .. (err.path or source_of(err)) end,
-  attach = function(err) return (is_file(err) and "Can't create file at " or "Can't mkdir ") .. err.path end,
-  mkdir = function(err) return "Can't mkdir " .. err.path end,
-  write_file = function(err) return "Can't create file " .. err.path end,
-  symlink = function(err) return "Can't make symlink at " .. err.path end,
+  attach = function(err) return (is_file(err) and "Can't create file at " or "Can't mkdir ") .. err.target end,
+  mkdir = function(err) return "Can't mkdir " .. err.target end,
+  write_file = function(err) return "Can't create file " .. err.target end,
+  symlink = function(err) return "Can't make symlink at " .. err.target end,
   chmod = function(err) return ("Can't chmod 0%s %s"):format(err.step:match "^chmod (%d+) (.*)$") end,
   fsmount = function(err) return ("Can't mount %s on /newroot%s"):format(err.step:match "^(%w+) on ([^:]*)") end,
   open = function(err) return (OPENED[err.step:match "^%a+"] or WORDS.mkdir)(err) end,
@@ -52,11 +52,13 @@ local function reason_of(err)
   return errno and sys.strerror(errno) or err.reason
 end
 
---- What is said of a link that is the target itself, by the operation.
+--- What is said of a link that is the target itself, by the operation; where that serves several, by the verb.
 local LINKS <const> = {
-  attach = "Can't mount on symlink destination ", open = "Destination is not a directory ",
+  attach = "Can't mount on symlink destination ", remount = "Can't mount on symlink destination ",
   directory = "Destination is not a directory ",
 }
+
+local function verb_of(err) return err.op == "open" and err.step:match "^%a+" or err.op end
 
 --- What is said of a target, without a reason of the system's; nil where that is to be added.
 local function verdict_of(err)
@@ -65,12 +67,12 @@ local function verdict_of(err)
       or "destination exists and is not a symlink")
   end
   if err.op == "seccomp" and err.code == "EINVAL" then return options.REFUSED_FILTER end
-  if err.code == LINK and err.path == err.target and LINKS[err.op] then return LINKS[err.op] .. err.path end
+  if err.code == LINK and not err.on_the_way and LINKS[verb_of(err)] then return LINKS[verb_of(err)] .. err.target end
 end
 
 --- Where it failed before it came to the target: whatever that was to become.
 local function words_of(err)
-  if err.target and err.path ~= err.target then return "Can't mkdir parents for " .. err.target end
+  if err.on_the_way then return "Can't mkdir parents for " .. err.target end
   return WORDS[err.op] and WORDS[err.op](err)
 end
 
