@@ -94,6 +94,8 @@ local MEANING <const> = {
   shared = "without a new namespace of its kind",
   optional = "skips the entry when its source, or what it changes, is missing; `enforced.skipped` of a result says so",
   create = "makes a missing mount point also in a tree that is shared",
+  links = "inside: symbolic links of a shared tree that are on the way to the target are followed, and lead no further than "
+    .. "the sandbox's root; one that is the target itself is refused. Otherwise all are",
   dev = "device nodes in it work", suid = "set-user-id bits in it count (with `no_new_privs = false`)",
   exec = "false: nothing in it can be executed", from_fd = "the source is what this fd refers to; its path is for messages",
   gid = "the group it belongs to, an id inside", uid = "the user it belongs to, an id inside",
@@ -182,8 +184,9 @@ local function print_sys()
   print "\n## Primitives of nslua.sys\n"
   print "Each is a function of `nslua.sys` that acts now (gives what the table says, or nil, a message and the errno), and a"
   print "method of a plan that records it for the child. In brackets: may be nil. With `dirfd` a path is resolved below it,"
-  print "without symbolic links; `parents` is the mode that missing directories on the way are made with. An fd is an integer,"
-  print "a handle, a Lua file or, in a plan, what another primitive gave. Names such as `mount_flags` are sets of flags, below.\n"
+  print "without symbolic links, or with `links` \"inside\" by those on the way, which lead as if that were the root; `parents` is"
+  print "the mode that missing directories on the way are made with. An fd is an integer, a handle, a Lua file or, in a plan,"
+  print "what another primitive gave. Names such as `mount_flags` are sets of flags, below.\n"
   print_primitives(read "kernel/primitives.def")
   print "\nOnly in a plan, for they act on the child itself:\n"
   print_primitives(read "stage/primitives.def")

@@ -1,3 +1,4 @@
+-- luacheck: no max line length
 --- nslua bwrap against bubblewrap itself: the same words under both, and what is seen from inside, the messages and the
 --- status have to be the same.
 local probe = require "probe"
@@ -37,6 +38,16 @@ local CASES <const> = {
   { "both kinds of filters", "BWRAP OS --seccomp 7 --add-seccomp-fd 7 true 7</dev/null; "
     .. "BWRAP OS --add-seccomp-fd 7 --seccomp 7 true 7</dev/null" },
   { "half an instruction", "printf 1234 > half; BWRAP OS --add-seccomp-fd 7 true 7<half" },
+  { "operands before what is in front of them", "BWRAP --perms 700 --bind; BWRAP --size 1 --bind /usr" },
+  { "options of which the last holds", "BWRAP OS --chdir /usr --chdir /usr/lib pwd; BWRAP OS --unshare-user --uid 3 --uid 4 --gid 5 --gid 6 id; "
+    .. "BWRAP OS --unshare-uts --hostname a --hostname b uname -n; BWRAP OS --info-fd 7 --info-fd 8 true 7>i7 8>i8; wc -l < i7; "
+    .. "BWRAP OS --json-status-fd 7 --json-status-fd 8 true 7>i7 8>i8; wc -l i7 i8; BWRAP OS --block-fd 7 --block-fd 8 true 7<data 8<data; "
+    .. "BWRAP OS --seccomp 77 --seccomp 7 true 7</dev/null" },
+  { "numbers as strtol(3) reads them", "BWRAP OS --perms ' +0711' --dir /d stat -c %a /d; BWRAP OS --size 0x2000 --tmpfs /x stat -f -c %b /x; "
+    .. "BWRAP OS --size 010000 --tmpfs /x stat -f -c %b /x; BWRAP --size 0x0 --tmpfs /x true; BWRAP --size 9999999999999999999 --tmpfs /x true; "
+    .. "BWRAP OS --chdir / --args ' 7' 7</dev/null true" },
+  { "the names and operands of the help", "BWRAP --help | grep -oE '^    --[a-z0-9-]+( [A-Z]+)*' | sed 's/ [A-Z]\\+/ X/g' | sort "
+    .. "| grep -vE -- '--(argv0|level-prefix|not-a-|.*overlay)'; BWRAP --version | cut -d. -f1" },
   { "the end of the options", "BWRAP OS -- echo --bind" },
   { "what comes behind the command", "BWRAP OS echo --nope -- x" },
   { "arguments from a file", "printf -- '--setenv\\0A\\0x y\\0--chdir\\0/usr\\0' > words; "
@@ -44,12 +55,17 @@ local CASES <const> = {
   { "arguments from two files, in order", "printf -- '--setenv\\0A\\0one' > w1; printf -- '--setenv\\0A\\0two\\0' > w2; "
     .. "BWRAP OS --args 7 --args 8 sh -c 'echo $A' 7<w1 8<w2; BWRAP OS --args 8 --args 7 sh -c 'echo $A' 7<w1 8<w2" },
   { "too many arguments", "yes x | head -n 9001 | tr '\\n' '\\0' > many; BWRAP --args 7 true 7<many" },
+  { "many arguments in several files", "/usr/bin/python3 -c \"print('--setenv\\0A\\0x\\0' * 1490, end='')\" > many; "
+    .. "BWRAP OS --args 7 --args 8 sh -c 'echo $A' 7<many 8<many; BWRAP OS --args 7 --args 8 --args 9 true 7<many 8<many 9<many; rm many" },
   { "arguments in arguments", "printf -- '--args\\0008\\0' > nested; BWRAP --args 7 true 7<nested" },
   -- the end
   { "the status", "BWRAP OS sh -c 'exit 3'" },
   { "a signal", "BWRAP OS sh -c 'kill -9 $$'; echo $?" },
   { "no such command", "BWRAP OS /usr/none; BWRAP OS none" },
   { "a command that cannot be executed", "BWRAP OS --ro-bind data /data /data" },
+  { "a script without a first line", "printf 'echo $0 $1 $#\\n' > script; chmod 755 script; BWRAP --ro-bind / / ./script a b; "
+    .. "PATH=$PWD:$PATH BWRAP --ro-bind / / script a; rm script" },
+  { "/proc/self/exe", "BWRAP --ro-bind / / --unshare-pid --dev /dev --proc /proc /proc/self/exe --ro-bind / / sh -c 'echo nested; exit 3'" },
   -- what is inherited
   { "the environment", "A='x y' B= env -u LANG BWRAP OS env | sort" },
   { "an empty environment", "env -i BWRAP_PATH OS env" },
@@ -60,6 +76,8 @@ local CASES <const> = {
   { "descriptors", "echo text > file; BWRAP OS sh -c 'cat <&5; cat <&9' 5<file 9<file" },
   { "descriptors with high numbers", "echo one > f1; echo two > f2; echo three > f3; bash -c \"exec 70<f1 65<f2 4<f3; "
     .. "BWRAP OS bash -c 'cat <&70; cat <&65; cat <&4'\"" },
+  { "descriptors with the numbers around 64", "echo one > f1; echo two > f2; echo three > f3; bash -c \"exec 64<f1 63<f2 65<f3; "
+    .. "BWRAP OS bash -c 'cat <&64; cat <&63; cat <&65'; BWRAP OS none\"" },
   { "a descriptor of a directory", "/usr/bin/python3 -c \"import os; fd = os.open('tree', os.O_RDONLY); os.dup2(fd, 20); "
     .. "os.execvp('sh', ['sh', '-c', 'BWRAP --ro-bind / / ls /proc/self/fd/20/'])\"" },
   { "standard input", "echo in | BWRAP OS cat" },
@@ -79,6 +97,7 @@ local CASES <const> = {
   { "a link to the working directory", "ln -sfn tree link; cd link; BWRAP --ro-bind / / sh -c 'basename $PWD'" },
   { "another working directory", "BWRAP OS --chdir /usr/lib sh -c 'pwd; echo $PWD'; BWRAP OS --chdir usr/lib sh -c pwd" },
   { "one that is not there", "BWRAP OS --chdir /nope true" },
+  { "one that goes up again", "BWRAP OS --chdir /usr/lib/.. sh -c 'pwd -P; echo $PWD'; BWRAP OS --chdir ../../usr pwd" },
   -- identity
   { "who it is", "BWRAP --ro-bind / / sh -c 'id -u; id -g; id -G; cat /proc/self/uid_map'" },
   { "other ids", "BWRAP --ro-bind / / --unshare-user --uid 12 --gid 13 sh -c 'id -u; id -g; id -G; cat /proc/self/uid_map'" },
@@ -89,6 +108,9 @@ local CASES <const> = {
   { "capabilities of another uid", "BWRAP --ro-bind / / --unshare-user --uid 9 grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
   { "given capabilities", "BWRAP --ro-bind / / --unshare-user --uid 9 --cap-drop all --cap-add CAP_NET_RAW "
     .. "--cap-add cap_chown --cap-drop cap_chown grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
+  { "capabilities by number, all but one, and none", "BWRAP --ro-bind / / --unshare-user --uid 9 --cap-add 13 --cap-add Cap_Chown "
+    .. "grep CapPrm /proc/self/status; BWRAP --ro-bind / / --unshare-user --uid 9 --cap-add all --cap-drop CAP_NET_RAW grep CapPrm "
+    .. "/proc/self/status; BWRAP OS --cap-add 99 true; BWRAP OS --cap-add cap_99 true" },
   { "no capabilities", "BWRAP --ro-bind / / --cap-drop ALL grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
   { "a uid that is given up", root = true, "BWRAP --ro-bind / / setpriv --reuid 9 --regid 9 --clear-groups "
     .. "grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status" },
@@ -97,6 +119,10 @@ local CASES <const> = {
     .. "for n in /proc/self/ns/*; do readlink $n; done | sort - in | uniq -c | sed 's/:.*//'" },
   { "which are with --unshare-all", "BWRAP --unshare-all --ro-bind / / sh -c 'cd /proc/self/ns; for n in *; do readlink $n; "
     .. "done' > in; for n in /proc/self/ns/*; do readlink $n; done | sort - in | uniq -c | sed 's/:.*//'" },
+  { "which are with --unshare-cgroup and those to be tried", "BWRAP --unshare-cgroup --unshare-ipc --ro-bind / / sh -c 'cd /proc/self/ns; "
+    .. "for n in *; do readlink $n; done' > in; for n in /proc/self/ns/*; do readlink $n; done | sort - in | uniq -c | sed 's/:.*//'; "
+    .. "BWRAP --unshare-cgroup-try --unshare-user-try --ro-bind / / sh -c 'cd /proc/self/ns; for n in *; do readlink $n; done' > in; "
+    .. "for n in /proc/self/ns/*; do readlink $n; done | sort - in | uniq -c | sed 's/:.*//'" },
   { "the network", "BWRAP --unshare-net --ro-bind / / grep -c : /proc/net/dev; "
     .. "BWRAP --unshare-all --share-net --ro-bind / / readlink /proc/self/ns/net" },
   { "a loopback interface", "BWRAP --ro-bind / / --unshare-net /usr/bin/python3 -c 'import socket; "
@@ -140,12 +166,27 @@ local CASES <const> = {
   { "executing such files", "printf '#!/bin/sh\\necho ran $0\\n' > script; BWRAP OS --perms 0755 --file 7 /a "
     .. "--perms 0755 --bind-data 8 /b --perms 0755 --ro-bind-data 9 /c sh -c '/a; /b; /c' 7<script 8<script 9<script" },
   { "data over a file", "BWRAP OS --ro-bind tree /t --ro-bind-data 7 /t/inner cat /t/inner 7<data" },
+  { "modes of what is made on the way and mounted on", "BWRAP OS --bind tree /t --ro-bind data /t/p/f --perms 0700 --tmpfs /t/q/d "
+    .. "--perms 0440 --file 7 /t/r/f --perms 0604 --ro-bind-data 8 /t/s/f --dir /t/u/d --proc /t/v/proc true 7<data 8<data; cd tree; "
+    .. "stat -c '%n %a' p p/f q q/d r r/f s s/f u u/d v v/proc; rm -r p q r s u v" },
+  { "a file over another", "BWRAP OS --file 7 /f --file 8 /f --perms 0711 --file 9 /f sh -c 'cat /f; stat -c %a /f' 7<data 8</dev/null 9<data; "
+    .. "BWRAP OS --bind tree /t --file 7 /t/inner true 7<data; cat tree/inner; echo inner > tree/inner; BWRAP OS --ro-bind data /d --file 7 /d true 7<data; "
+    .. "BWRAP OS --bind tree /t --file 7 /t true 7<data" },
   { "a file in a shared tree", "BWRAP OS --bind tree /t --file 7 /t/copied true 7<data; cat tree/copied; rm tree/copied" },
   { "a file that cannot be made", "BWRAP --ro-bind / / --file 7 /nope true 7<data" },
   { "descriptors that are used up", "BWRAP OS --file 7 /f ls /proc/self/fd/7 7<data 2>/dev/null; echo $?" },
   { "links", "BWRAP OS --symlink /usr/x /a/l --symlink b /c readlink /a/l /c" },
-  { "a link over something", "BWRAP OS --ro-bind data /d --symlink a /d true" },
+  { "what cannot be made behind a link of its own", "BWRAP OS --dir /bin/x true; BWRAP OS --ro-bind data /bin/x true; BWRAP OS --symlink a /bin/x true; "
+    .. "BWRAP OS --tmpfs /bin/x/y true" },
   { "what lies behind a link of its own", "BWRAP OS --dir /real --symlink real /link --tmpfs /link/t ls -d /real/t" },
+  { "links of a shared tree on the way", "ln -s inner tree/file; mkdir -p tree/real; ln -s real tree/rel; "
+    .. "BWRAP OS --bind tree /t --tmpfs /t/rel/m --dir /t/rel/a/b --file 7 /t/rel/a/f sh -c 'ls -dF /t/real/* /t/real/a/*' 7<data; "
+    .. "BWRAP OS --bind tree /t --symlink x /t/rel/l --chmod 0711 /t/rel/a readlink /t/real/l; stat -c %a tree/real/a; "
+    .. "rm -r tree/real tree/rel tree/file" },
+  { "parents that cannot be made", "BWRAP --ro-bind / / --tmpfs /nope/x true; BWRAP --ro-bind / / --file 7 /nope/x true 7<data; "
+    .. "BWRAP --ro-bind / / --symlink a /nope/x true; BWRAP OS --ro-bind data /d --dir /d/x true" },
+  { "a directory on a file, and the reverse", "BWRAP OS --dir /a --ro-bind data /a true; BWRAP OS --ro-bind data /a --tmpfs /a true; "
+    .. "BWRAP OS --dir /a --ro-bind-data 7 /a true 7<data" },
   { "changed permissions", "BWRAP OS --dir /d --chmod 0710 /d --file 7 /f --chmod 0600 /f stat -c %a /d /f 7<data" },
   { "changed permissions of nothing", "BWRAP OS --chmod 0700 /nope true" },
   { "read-only after all", "BWRAP OS --bind tree /t --remount-ro /t sh -c 'echo > /t/x'" },
@@ -199,6 +240,16 @@ local CASES <const> = {
     .. "join() { ls -d /proc/$pid/root/usr > /dev/null; echo $?; { readlink /proc/$pid/ns/net; nsenter -t $pid -U -n -i -p "
     .. "--preserve-credentials readlink /proc/self/ns/net; } | uniq | wc -l; }; join; echo > go; sleep 0.3; join; wait; rm go" },
   { "--block-fd", "mkfifo go; BWRAP OS --block-fd 7 echo later 7<>go & sleep 0.2; echo sooner; echo > go; wait; rm go" },
+  { "what both say of namespaces", "BWRAP --ro-bind / / --unshare-all --proc /proc --info-fd 7 --json-status-fd 8 sh -c 'cd /proc/self/ns; "
+    .. "for n in *; do readlink $n; done' 7>info 8>status >names; /usr/bin/python3 -c \"import json; names = open('names').read().split(); "
+    .. "lines = open('status').read().splitlines(); info = json.load(open('info')); status = json.loads(lines[0]); "
+    .. "print(len(lines), lines[1:], info['child-pid'] == status['child-pid']); [print(k, '%s:[%d]' % (k[:-10], info[k]) in names, "
+    .. "info[k] == status[k]) for k in info if k != 'child-pid']\"" },
+  { "a filter that is none", "printf '\\377\\377\\0\\0\\0\\0\\0\\0' > bad; BWRAP OS --seccomp 7 true 7<bad; BWRAP OS --add-seccomp-fd 7 true 7<bad; rm bad" },
+  { "two filters", "for n in NUMBER OTHER; do /usr/bin/python3 -c \"import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) "
+    .. "for line in [(0x20, 0, 0, 0), (0x15, 0, 1, $n), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))\" > f-$n; done; "
+    .. "BWRAP OS --dir /d --add-seccomp-fd 7 --add-seccomp-fd 8 sh -c 'mkdir /x; rmdir /d' 7<f-NUMBER 8<f-OTHER; "
+    .. "BWRAP OS --dir /d --seccomp 7 --seccomp 8 sh -c 'mkdir /x; rmdir /d' 7<f-NUMBER 8<f-OTHER" },
   { "a filter", "/usr/bin/python3 -c \"import struct, sys; sys.stdout.buffer.write(b''.join(struct.pack('=HBBI', *line) "
     .. "for line in [(0x20, 0, 0, 0), (0x15, 0, 1, NUMBER), (6, 0, 0, 0x5000c), (6, 0, 0, 0x7fff0000)]))\" > filter; "
     .. "BWRAP OS --seccomp 7 mkdir /x 7<filter; BWRAP OS --add-seccomp-fd 7 mkdir /x 7<filter" },
@@ -207,11 +258,37 @@ local CASES <const> = {
 --- What Debian's bubblewrap does not know yet, or this does not: the words, and what comes of them.
 local NEWER <const> = {
   { "argv[0]", "BWRAP OS --argv0 other sh -c 'echo $0'", "other\nstatus 0" },
-  { "a level before messages", "BWRAP --level-prefix --nope", "<3>bwrap: Unknown option --nope\nstatus 1" },
+  { "argv[0] only once", "BWRAP OS --argv0 a --argv0 b true; BWRAP --argv0",
+    "bwrap: --argv0 used multiple times\nbwrap: --argv0 takes one argument\nstatus 1" },
+  { "a level before messages", "BWRAP --level-prefix --nope; BWRAP --level-prefix OS --chdir / --chdir /usr pwd; BWRAP OS --nope --level-prefix",
+    "<3>bwrap: Unknown option --nope\n<4>bwrap: Only the last --chdir option will take effect\n/usr\nbwrap: Unknown option --nope\nstatus 1" },
+  { "no empty paths", "BWRAP --bind '' /x true; BWRAP --ro-bind / '' true; BWRAP --tmpfs ''; BWRAP --symlink '' /x; BWRAP --chdir '' true; "
+    .. "BWRAP --overlay-src '' true; BWRAP --chmod 0700 '' true; BWRAP --lock-file '' true",
+    ("bwrap: %s does not take an empty path argument\n"):rep(8):format("--bind", "--ro-bind", "--tmpfs", "--symlink", "--chdir",
+      "--overlay-src", "--chmod", "--lock-file") .. "status 1" },
+  { "several --sync-fd, each held until the end and none the command's", "run() { BWRAP OS --bind tree /t --dev /dev --unshare-pid --sync-fd 7 "
+    .. "--sync-fd 8 sh -c '{ exec 1>&- 2>&-; sleep 0.4; echo x > /t/x; } & ls /proc/self/fd/7 /proc/self/fd/8; exit 0' 2>/dev/null; }; "
+    .. "run 7>&1 8>/dev/null | cat; cat tree/x; rm tree/x; run 8>&1 7>/dev/null | cat; cat tree/x; rm tree/x", "x\nx\nstatus 0" },
   { "that no step may fail", "BWRAP --not-a-security-boundary OS echo yes", "yes\nstatus 0" },
   { "a link that is there already", "BWRAP OS --symlink a /l --symlink a /l readlink /l; BWRAP OS --symlink a /l "
     .. "--symlink b /l true",
-    "a\nbwrap: Can't make symlink at /l: File exists\nstatus 1" },
+    "a\nbwrap: Can't make symlink at /l: existing destination is a\nstatus 1" },
+  { "a link over something", "BWRAP OS --ro-bind data /d --symlink a /d true; ln -s elsewhere tree/l; "
+    .. "BWRAP OS --ro-bind tree /t --symlink a /t/l true; BWRAP OS --ro-bind tree /t --symlink elsewhere /t/l true && echo same; rm tree/l",
+    "bwrap: Can't make symlink at /d: destination exists and is not a symlink\n"
+    .. "bwrap: Can't make symlink at /t/l: existing destination is elsewhere\nsame\nstatus 0" },
+  { "links that lead out of a shared tree", "ln -s /out tree/absolute; ln -s ../../../../../../../out tree/up; "
+    .. "BWRAP OS --dir /out --bind tree /t --dir /t/absolute/a --dir /t/up/b ls /out; rm tree/absolute tree/up; ls -d /out 2>&1",
+    "a\nb\nls: cannot access '/out': No such file or directory\nstatus 2" },
+  { "a link that is the destination itself", "ln -s /usr tree/l; BWRAP OS --bind tree /t --tmpfs /t/l true; "
+    .. "BWRAP OS --bind tree /t --dir /t/l true; BWRAP OS --symlink a /l --bind data /l true; BWRAP OS --remount-ro /bin true; rm tree/l",
+    "bwrap: Can't mount on symlink destination /t/l\nbwrap: Destination is not a directory /t/l\n"
+    .. "bwrap: Can't mount on symlink destination /l\nbwrap: Can't mount on symlink destination /bin\nstatus 0" },
+  { "links that cannot be followed", "ln -s loop tree/loop; ln -s nowhere tree/dangling; BWRAP OS --bind tree /t --tmpfs /t/loop/x true; "
+    .. "BWRAP OS --bind tree /t --dir /t/dangling/x true; BWRAP --ro-bind / / --tmpfs /proc/self/root/x true; rm tree/loop tree/dangling",
+    "bwrap: Can't mkdir parents for /t/loop/x: Too many levels of symbolic links\n"
+    .. "bwrap: Can't mkdir parents for /t/dangling/x: No such file or directory\n"
+    .. "bwrap: Can't mkdir parents for /proc/self/root/x: Too many levels of symbolic links\nstatus 0" },
   { "a read-only overlay", "BWRAP OS --overlay-src low --overlay-src high --ro-overlay /o sh -c 'cat /o/a /o/b; echo > /o/c'",
     "low\nhigh\nsh: 1: cannot create /o/c: Read-only file system\nstatus 2" },
   { "an overlay in memory", "BWRAP OS --overlay-src low --overlay-src high --tmp-overlay /o sh -c 'cat /o/a; echo c > /o/c; "
@@ -235,11 +312,26 @@ local NEWER <const> = {
 local function outcome(directory, words, program)
   local values = {
     BWRAP_PATH = program.path, BWRAP = program.words, OS = OS,
-    LONG = ("x"):rep(100000), NUMBER = ("%d"):format(sys.syscall_number "mkdir"),
+    LONG = ("x"):rep(100000), NUMBER = ("%d"):format(sys.syscall_number "mkdir"), OTHER = ("%d"):format(sys.syscall_number "rmdir"),
   }
   local line = words:gsub("%f[%w_]([A-Z_]+)%f[^%w_]", values)
   local output, status = probe.shell(("cd %s && { %s\n}"):format(directory, line))
   return output .. "status " .. status
+end
+
+--- The options that bubblewrap itself knows here.
+local function known_options()
+  local known = {}
+  for name in (probe.shell "bwrap --help"):gmatch "\n    (%-%-[%w-]+)" do known[name] = true end
+  return known
+end
+
+--- Whether a list of cases has an option in its words.
+local function has(cases, option)
+  for _, case in ipairs(cases) do
+    if (case[2] .. " "):find("%f[%-]" .. option:gsub("%-", "%%-") .. "%f[^%w-]") then return true end
+  end
+  return false
 end
 
 describe("nslua bwrap", function()
@@ -266,6 +358,18 @@ describe("nslua bwrap", function()
       assert.equal(outcome(directory, words, programs.theirs), outcome(directory, words, programs.ours))
     end)
   end
+
+  it("is compared in every option that both have, and specced in the others", function()
+    if not has_bwrap then pending "there is no bwrap to compare with" end
+    local known, missing = known_options(), {}
+    for _, row in ipairs(require "nslua.bwrap.options".rows) do
+      local is_supported = row[4] ~= nil
+      if is_supported and not has(known[row[1]] and CASES or NEWER, row[1]) then missing[#missing + 1] = row[1] end
+      known[row[1]] = nil
+    end
+    assert.same({}, missing)
+    assert.is_nil(next(known), "an option that is not in the table")
+  end)
 
   for _, case in ipairs(NEWER) do
     it("also knows " .. case[1], function() assert.equal(case[3], outcome(directory, case[2], programs.ours)) end)

@@ -350,3 +350,30 @@ describe("fs.os", function()
     for _ = 1, 2 do assert.equal("", (inside.sh(box, "ls -A /tmp /run ~ | grep -v : ; touch /tmp/x /run/x ~/x"):gsub("%s", ""))) end
   end)
 end)
+
+describe("fs.file with over", function()
+  local source
+  before_each(function() source = tree() end)
+  after_each(function() probe.remove(source) end)
+
+  it("goes into a file that is there, which stays what it is otherwise", function()
+    local own = with(fs.file("/f", "first, and longer", { mode = tonumber("640", 8) }), fs.file("/f", "second", { over = true }))
+    assert.equal("second 640\n", (inside.sh(own, "cat /f; stat -c ' %a' /f")))
+    local shared = { over = true, create = true, place = "tree" }
+    inside.sh(with(fs.rw(source, "/s"), fs.file("/s/file", "new", shared)), "true")
+    assert.equal("new", probe.read(source .. "/file"))
+    assert.equal("644\n", (probe.shell("stat -c %a " .. source .. "/file")))
+  end)
+
+  it("goes into nothing else, and without it into nothing that is there", function()
+    probe.shell(("cd %s && ln -s file link && mkfifo fifo"):format(source))
+    local function code(target, options)
+      local _, _, err = inside.run(with(fs.rw(source, "/s"), fs.file(target, "new", options)), { "true" })
+      return err and err.code
+    end
+    local shared = { over = true, create = true, place = "tree" }
+    assert.same({ "ELOOP", "EISDIR", "ENXIO" }, { code("/s/link", shared), code("/s/sub", shared), code("/s/fifo", shared) })
+    assert.equal("EEXIST", code("/s/file", { create = true, place = "tree" }))
+    assert.equal("content\n", probe.read(source .. "/file"))
+  end)
+end)

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_ARGUMENTS = 8 };
+enum { MAX_ARGUMENTS = 8, MAX_FOUND = 512 };
 
 /* An argument as a primitive sees it: an integer, an fd, or a pointer with a size (bytes of a
    string without its NUL, or entries of a list). An absent optional argument is 0 / NULL / -1. */
@@ -20,10 +20,12 @@ struct argument {
 };
 
 /* One call: its arguments; on failure where in its path argument the trouble is (the offset just behind
-   the component, 0 when unknown); where somebody waits for the fd of a filter that notifies, or NULL. */
+   the component, 0 when unknown), and room for what was found there, or NULL; where somebody waits for the fd of a filter
+   that notifies, or NULL. */
 struct call {
   struct argument arguments[MAX_ARGUMENTS];
   unsigned detail;
+  char *found; /* MAX_FOUND bytes, ends with NUL */
   int *listener;
 };
 
@@ -41,6 +43,7 @@ typedef long primitive(struct call *);
 
 /* Strings (text.c). */
 size_t text_length(const char *s);
+int text_equal(const char *a, const char *b);
 char *text_append(char *to, const char *from);
 char *text_append_number(char *to, unsigned long n);
 
@@ -59,12 +62,24 @@ long raise_open_files(uint64_t needed);
 long place_fds(const int *fds, size_t count, int first);
 long close_others(int first, size_t count);
 
-/* The type bits of what an fd refers to, or -errno (paths.c). */
+/* openat2(2), CLOEXEC; the type bits of what an fd refers to, or -errno; closes an fd, if it is one and another than
+   `kept` (paths.c). */
+long open_at(int dirfd, const char *path, unsigned long flags, unsigned long mode,
+             unsigned long resolve);
 long file_type(int fd);
+void close_unless(long fd, int kept);
+
+/* Makes of the first `length` bytes of a path to a directory below `root` one without symbolic links, as far as it
+   exists: into `result`, which has room for `size` bytes. Links lead from the root on, and "..", never out of it; a
+   magic link is refused (ELOOP), and one that leads to nothing is ENOENT (links.c). */
+long follow_links(int root, const char *path, size_t length, char *result, size_t size);
 
 /* A file of /proc/PID (0: of the caller) for writing, if it really is on procfs: a map written
    elsewhere would be believed in vain, CVE-2019-16884 (ids.c). */
 long open_proc(long pid, const char *name);
+
+/* How execve goes about it. */
+enum { REFUSE_SETID_FILES = 1, EXECUTE_SCRIPTS = 2 };
 
 /* One of the filters of execve, which follow one another: flags as of the primitive seccomp, and the
    program, an array of struct sock_filter. */

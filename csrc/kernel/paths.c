@@ -2,7 +2,8 @@
  * Paths below a root. A hostile tree may hold any link and may change while we walk, so whatever is
  * given a dirfd is resolved below it by the kernel (openat2), without any symbolic or magic link,
  * and things are created one component at a time on the fd of their parent. A symbolic link is
- * never followed: not as the last component either (O_PATH without O_NOFOLLOW refuses it).
+ * never followed: not as the last component either (O_PATH without O_NOFOLLOW refuses it). Where links on the
+ * way are to be followed, the path is first made one without (links.c).
  */
 #include "kernel.h"
 #include "syscall.h"
@@ -19,8 +20,8 @@
 
 enum { PATH_MAX_ = 4096 };
 
-static long open_at(int dirfd, const char *path, unsigned long flags, unsigned long mode,
-                    unsigned long resolve) {
+long open_at(int dirfd, const char *path, unsigned long flags, unsigned long mode,
+             unsigned long resolve) {
   struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve };
   return SYSCALL(openat2, dirfd, path, &how, sizeof how);
 }
@@ -36,7 +37,7 @@ static const char *below(int dirfd, const char *path) {
   return *path ? path : ".";
 }
 
-static void close_unless(long fd, int kept) {
+void close_unless(long fd, int kept) {
   if (fd >= 0 && (int)fd != kept) SYSCALL(close, fd);
 }
 
@@ -77,12 +78,26 @@ static long walk(struct call *call, int root, char *path, long create_mode) {
   return at;
 }
 
+/* Directories below `root`, which it may cut apart, as an O_PATH fd. Missing ones are created with `create_mode`,
+   or are an error when it is -1; call->detail is where it stopped. */
+static long open_directories(struct call *call, int root, char *directories, long create_mode) {
+  long fd = open_at(root, directories, O_PATH | O_DIRECTORY, 0, resolution(root));
+  if (fd >= 0) return fd;
+  /* Only what is missing is made; any other failure is walked to, to say where it is. */
+  long failure = fd == -ENOENT && create_mode >= 0 ? 0 : fd;
+  fd = walk(call, root, directories, failure ? -1 : create_mode);
+  if (fd < 0 || !failure) return fd;
+  close_unless(fd, root);
+  return failure;
+}
+
 /*
  * The directory below `root` that holds the last component of `path`, as an O_PATH fd (which may be
  * `root` itself), and where that component starts. Missing directories are created with
- * `create_mode`, or are an error when it is -1.
+ * `create_mode`, or are an error when it is -1. With `links` symbolic links on the way are followed, below
+ * `root`; the trouble behind one of them is with all of the directories.
  */
-static long open_parent(struct call *call, int root, const char *path, long create_mode,
+static long open_parent(struct call *call, int root, const char *path, long create_mode, long links,
                         const char **last) {
   char directories[PATH_MAX_];
   const char *relative = below(root, path);
@@ -96,15 +111,14 @@ static long open_parent(struct call *call, int root, const char *path, long crea
   if (split == 0) return root;
   for (size_t i = 0; i < split; i++) directories[i] = relative[i];
   directories[split] = '\0';
-  long fd = open_at(root, directories, O_PATH | O_DIRECTORY, 0, resolution(root));
-  if (fd >= 0) return fd;
-  /* Only what is missing is made; any other failure is walked to, to say where it is. */
-  long failure = fd == -ENOENT && create_mode >= 0 ? 0 : fd;
-  fd = walk(call, root, directories, failure ? -1 : create_mode);
-  if (fd >= 0 && !failure) return fd;
-  call->detail += (unsigned)skipped;
-  close_unless(fd, root);
-  return fd < 0 ? fd : failure;
+  long fd = open_directories(call, root, directories, create_mode);
+  if (fd == -ELOOP && links) {
+    fd = follow_links(root, relative, split, directories, sizeof directories);
+    if (fd >= 0) fd = open_directories(call, root, directories, create_mode);
+    call->detail = (unsigned)split - 1;
+  }
+  call->detail += fd < 0 ? (unsigned)skipped : 0;
+  return fd;
 }
 
 /* The last component of a path, on the fd of its parent. Never a link. */
@@ -119,13 +133,23 @@ static long at_last(struct call *call, const char *path, long r) {
   return r;
 }
 
+/* What is at a path, in one step where no link is on the way. */
+static long open_found(struct call *call, int dirfd, const char *path, unsigned long flags,
+                       long links) {
+  unsigned long mode = flags & (O_CREAT | __O_TMPFILE) ? 0600 : 0;
+  long fd = open_at(dirfd, below(dirfd, path), flags, mode, resolution(dirfd));
+  if (fd != -ELOOP || !links) return at_last(call, path, fd);
+  const char *last;
+  long parent = open_parent(call, dirfd, path, -1, links, &last);
+  if (parent < 0 && parent != AT_FDCWD) return parent;
+  fd = open_at((int)parent, last, flags, mode, resolution((int)parent));
+  close_unless(parent, dirfd);
+  return at_last(call, path, fd);
+}
+
 /** @see openat2(2) */
 long kernel_open(struct call *call) {
-  int dirfd = ARG_FD(0);
-  unsigned long flags = (unsigned long)ARG_INT(2);
-  return at_last(call, ARG_STR(1),
-                 open_at(dirfd, below(dirfd, ARG_STR(1)), flags,
-                         flags & (O_CREAT | __O_TMPFILE) ? 0600 : 0, resolution(dirfd)));
+  return open_found(call, ARG_FD(0), ARG_STR(1), (unsigned long)ARG_INT(2), ARG_INT(3));
 }
 
 /** Opens a path for looking only (O_PATH), symbolic links followed, but those of /proc to what a process has open
@@ -157,37 +181,36 @@ long kernel_reopen(struct call *call) {
 
 /** Gives what is at a path to other ids; -1 leaves one as it is. @see fchownat(2) */
 long kernel_chown(struct call *call) {
-  int dirfd = ARG_FD(0);
-  long fd = open_at(dirfd, below(dirfd, ARG_STR(1)), O_PATH | O_NOFOLLOW, 0, resolution(dirfd));
-  if (fd < 0) return at_last(call, ARG_STR(1), fd);
+  long fd = open_found(call, ARG_FD(0), ARG_STR(1), O_PATH | O_NOFOLLOW, ARG_INT(4));
+  if (fd < 0) return fd;
   long r = SYSCALL(fchownat, fd, "", ARG_INT(2), ARG_INT(3), AT_EMPTY_PATH);
   SYSCALL(close, fd);
   return at_last(call, ARG_STR(1), r);
 }
 
 /* Before Linux 6.6 the mode of what an O_PATH fd refers to cannot be changed. */
-static long change_mode(int dirfd, const char *path, long mode) {
-  long fd = open_at(dirfd, below(dirfd, path), O_PATH | O_NOFOLLOW, 0, resolution(dirfd));
+static long change_mode(struct call *call, int dirfd, const char *path, long mode, long links) {
+  long fd = open_found(call, dirfd, path, O_PATH | O_NOFOLLOW, links);
   if (fd < 0) return fd;
   long r = SYSCALL(fchmodat2, fd, "", mode, AT_EMPTY_PATH);
   SYSCALL(close, fd);
-  if (r != -ENOSYS) return r;
-  fd = open_at(dirfd, below(dirfd, path), O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, resolution(dirfd));
+  if (r != -ENOSYS) return at_last(call, path, r);
+  fd = open_found(call, dirfd, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, links);
   if (fd < 0) return fd;
   r = SYSCALL(fchmod, fd, mode);
   SYSCALL(close, fd);
-  return r;
+  return at_last(call, path, r);
 }
 
 /** Gives what is at a path these permissions. @see fchmodat(2) */
 long kernel_chmod(struct call *call) {
-  return at_last(call, ARG_STR(1), change_mode(ARG_FD(0), ARG_STR(1), ARG_INT(2)));
+  return change_mode(call, ARG_FD(0), ARG_STR(1), ARG_INT(2), ARG_INT(3));
 }
 
 /** @see mkdirat(2) */
 long kernel_mkdir(struct call *call) {
   const char *last;
-  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(3), &last);
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(3), ARG_INT(4), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
   long r = at_last(call, ARG_STR(1), SYSCALL(mkdirat, parent, last, ARG_INT(2)));
   close_unless(parent, ARG_FD(0));
@@ -209,7 +232,7 @@ long kernel_directory(struct call *call) {
   enum { USUAL_MODE = 0755 };
   const char *last;
   long mode = ARG_INT(2);
-  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(3), &last);
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(3), ARG_INT(4), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
   long r = SYSCALL(mkdirat, parent, last, mode < 0 ? USUAL_MODE : mode);
   if (r == -EEXIST) r = adopt_directory(parent, last, mode);
@@ -224,7 +247,7 @@ static unsigned long device_number(unsigned long major, unsigned long minor) {
 /** @see mknodat(2) */
 long kernel_mknod(struct call *call) {
   const char *last;
-  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(6), &last);
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(6), 0, &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
   unsigned long device = device_number((unsigned long)ARG_INT(4), (unsigned long)ARG_INT(5));
   long r =
@@ -233,33 +256,36 @@ long kernel_mknod(struct call *call) {
   return r;
 }
 
-/* A link that is there already, and leads to the same. */
-static long adopt_link(long parent, const char *last, const char *target) {
+/* A link that is there already, and leads to the same. Where another one leads to is said. */
+static long adopt_link(struct call *call, long parent, const char *last, const char *target) {
   char there[PATH_MAX_];
-  long n = SYSCALL(readlinkat, parent, last, there, sizeof there);
-  if (n < 0 || (size_t)n != text_length(target)) return -EEXIST;
-  for (long i = 0; i < n; i++)
-    if (there[i] != target[i]) return -EEXIST;
-  return 0;
+  long n = SYSCALL(readlinkat, parent, last, there, sizeof there - 1);
+  if (n < 0) return -EEXIST;
+  there[n] = '\0';
+  if (text_equal(there, target)) return 0;
+  if (n >= MAX_FOUND) there[MAX_FOUND - 1] = '\0';
+  if (call->found) text_append(call->found, there);
+  return -EEXIST;
 }
 
 /** A link, or what is there already; something else that is there is an error. @see symlinkat(2) */
 long kernel_symlink(struct call *call) {
   const char *last;
-  long parent = open_parent(call, ARG_FD(1), ARG_STR(2), ARG_INT(3), &last);
+  long parent = open_parent(call, ARG_FD(1), ARG_STR(2), ARG_INT(3), ARG_INT(4), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
   long r = SYSCALL(symlinkat, ARG_STR(0), parent, last);
-  if (r == -EEXIST) r = adopt_link(parent, last, ARG_STR(0));
+  if (r == -EEXIST) r = adopt_link(call, parent, last, ARG_STR(0));
   close_unless(parent, ARG_FD(1));
   return at_last(call, ARG_STR(2), r);
 }
 
-/** A new file with this content; an existing one is an error (EEXIST). @see open(2) */
+/** A new file with this content; an existing one is an error (EEXIST), or with `over` gets it. @see open(2) */
 long kernel_write_file(struct call *call) {
   const char *last;
-  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(4), &last);
+  long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(4), ARG_INT(5), &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
-  long fd = SYSCALL(openat, parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+  long existing = ARG_INT(6) ? O_TRUNC | O_NONBLOCK : O_EXCL;
+  long fd = SYSCALL(openat, parent, last, O_WRONLY | O_CREAT | existing | O_NOFOLLOW | O_CLOEXEC,
                     ARG_INT(3));
   close_unless(parent, ARG_FD(0));
   if (fd < 0) return at_last(call, ARG_STR(1), fd);
@@ -269,12 +295,13 @@ long kernel_write_file(struct call *call) {
 }
 
 /* What is at a path below a root, in one step; only a failure is looked into more closely. */
-static long open_existing(struct call *call, int root, const char *path) {
+static long open_existing(struct call *call, int root, const char *path, long links) {
   const char *last;
   long fd = open_at(root, below(root, path), O_PATH, 0, resolution(root));
   if (fd >= 0) return fd;
-  long parent = open_parent(call, root, path, -1, &last);
+  long parent = open_parent(call, root, path, -1, links, &last);
   if (parent < 0) return parent;
+  if (links) fd = open_last((int)parent, last, O_PATH);
   close_unless(parent, root);
   return at_last(call, path, fd);
 }
@@ -282,9 +309,9 @@ static long open_existing(struct call *call, int root, const char *path) {
 /* What is at a path below a root, and if that is nothing, an empty directory or file of mode `mode` for
    a mount of the given type to cover, in directories that are made too. */
 static long open_or_make(struct call *call, int root, const char *path, long type, long create_mode,
-                         long mode) {
+                         long mode, long links) {
   const char *last;
-  long parent = open_parent(call, root, path, create_mode, &last);
+  long parent = open_parent(call, root, path, create_mode, links, &last);
   if (parent < 0) return parent;
   long r = type == S_IFDIR ? SYSCALL(mkdirat, parent, last, mode)
                            : SYSCALL(mknodat, parent, last, S_IFREG | mode, 0);
@@ -299,18 +326,17 @@ static long move_onto(long mount, long target) {
 }
 
 /** Mounts a detached mount on a path below a root. Missing directories are made with mode `parents`, or
-    are an error without it; so is the mount point, with `mode` (without: a directory with that of its
-    parents, a file with 0444). @see move_mount(2) */
+    are an error without it; so is the mount point, with `mode` (without: a directory with 0755, a file with 0444). @see move_mount(2) */
 long kernel_attach(struct call *call) {
   int mount = ARG_FD(0), root = ARG_FD(1);
   long target, type, mode = ARG_INT(4);
   if (ARG_INT(3) < 0) {
-    target = open_existing(call, root, ARG_STR(2));
+    target = open_existing(call, root, ARG_STR(2), ARG_INT(5));
   } else {
     type = file_type(mount);
     if (type < 0) return type;
-    if (mode < 0) mode = type == S_IFDIR ? ARG_INT(3) : 0444;
-    target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3), mode);
+    if (mode < 0) mode = type == S_IFDIR ? 0755 : 0444;
+    target = open_or_make(call, root, ARG_STR(2), type, ARG_INT(3), mode, ARG_INT(5));
   }
   if (target < 0) return target;
   long r = move_onto(mount, target);
@@ -320,7 +346,7 @@ long kernel_attach(struct call *call) {
 
 /** Covers what is at a path with the empty "file" or "directory" of the mount `masks`. */
 long kernel_mask(struct call *call) {
-  long target = open_existing(call, ARG_FD(1), ARG_STR(2));
+  long target = open_existing(call, ARG_FD(1), ARG_STR(2), ARG_INT(3));
   if (target < 0) return target;
   long r = file_type((int)target);
   if (r >= 0) {

@@ -141,24 +141,42 @@ long kernel_setrlimit(struct call *call) {
    seccomp. They are installed once: a further candidate runs under the same. */
 static long install_all_filters(struct call *call) {
   unsigned number;
-  long r = ARG_INT(4) ? kernel_refuse_setid_files(call) : 0;
+  long r = ARG_INT(4) & REFUSE_SETID_FILES ? kernel_refuse_setid_files(call) : 0;
   if (r < 0) return r;
   r = install_filters(call, 5, &number);
   if (r < 0) call->detail = 1 + number;
-  else call->arguments[4] = call->arguments[5] = (struct argument){ 0 };
+  else call->arguments[5] = (struct argument){ 0 };
+  ARG_INT(4) &= ~REFUSE_SETID_FILES;
   return r;
 }
 
+/* A script that does not say what it is one for is given to the first word, which the others then come behind. */
+static long execute_file(struct call *call, char *file) {
+  char **words = ARG_LIST(1);
+  if (!(ARG_INT(4) & EXECUTE_SCRIPTS)) return SYSCALL(execve, file, words, ARG_LIST(2));
+  long r = SYSCALL(execve, file, words + 1, ARG_LIST(2));
+  if (r != -ENOEXEC) return r;
+  words[1] = file;
+  return SYSCALL(execve, words[0], words, ARG_LIST(2));
+}
+
 /* Executes one candidate. ENOENT although the file is there means that its interpreter is not. */
-static long execute(struct call *call, const char *file) {
+static long execute(struct call *call, char *file) {
   long fd = look_up(file, 0);
   if (fd < 0) return fd;
   SYSCALL(close, fd);
   long r = install_all_filters(call);
   if (r < 0) return r;
-  r = SYSCALL(execve, file, ARG_LIST(1), ARG_LIST(2));
+  r = execute_file(call, file);
   call->detail = r == -ENOENT;
   return r;
+}
+
+/* Executes what an fd refers to, wherever that is. */
+static long execute_program(struct call *call) {
+  char **words = ARG_LIST(1) + (ARG_INT(4) & EXECUTE_SCRIPTS ? 1 : 0);
+  long r = install_all_filters(call);
+  return r < 0 ? r : SYSCALL(execveat, ARG_FD(7), "", words, ARG_LIST(2), AT_EMPTY_PATH);
 }
 
 /* The first of the directories, each "PWD=…", that can be entered; it is what the environment begins with. */
@@ -172,16 +190,19 @@ static long enter_first(char **directories, char **env) {
   return r;
 }
 
-/** Replaces the program. A name without "/" is searched for in the list of directories `path`. With
-    `refuse_setid_files` the new program cannot make any (see there). `filters` are installed just before: each is
+/** Replaces the program. A name without "/" is searched for in the list of directories `path`. With the flag
+    `refuse_setid_files` the new program cannot make any (see there); with `scripts` the first word of `argv` is none for it,
+    but the program for a file that the kernel cannot execute (ENOEXEC), as of execvp(3). `filters` are installed just before: each is
     its flags (as of seccomp) and its size as uint32_t, and the program. On ENOENT, detail 1 says that the file
     exists and its interpreter is missing; with any errno, 1 + n that filter n was not accepted. With `directories`,
-    each "PWD=…", the first that can be entered becomes the working directory, and the first variable. @see execve(2) */
+    each "PWD=…", the first that can be entered becomes the working directory, and the first variable. With `program` that is executed in place of the file;
+    a script cannot be: its interpreter would not get at it. @see execve(2) */
 long kernel_execve(struct call *call) {
-  const char *file = ARG_STR(0);
+  char *file = (char *)ARG_INT(0);
   const char *path = ARG_STR(3);
   long entered = ARG_LIST(6) ? enter_first(ARG_LIST(6), ARG_LIST(2)) : 0;
   if (entered < 0) return entered;
+  if (ARG_FD(7) >= 0) return execute_program(call);
   for (size_t i = 0; file[i]; i++)
     if (file[i] == '/') return execute(call, file);
   char candidate[PATH_MAX_];

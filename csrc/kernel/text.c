@@ -7,6 +7,11 @@ size_t text_length(const char *s) {
   return n;
 }
 
+int text_equal(const char *a, const char *b) {
+  while (*a && *a == *b) a++, b++;
+  return *a == *b;
+}
+
 /* Copies `from` to `to`; returns where its NUL landed, so calls can be chained. */
 char *text_append(char *to, const char *from) {
   while ((*to = *from++)) to++;

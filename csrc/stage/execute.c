@@ -59,7 +59,7 @@ static void note_skipped(struct machine *machine, const struct operation *op) {
 }
 
 static long execute_operation(struct machine *machine, struct operation *op) {
-  struct call call = { .listener = machine->listener };
+  struct call call = { .found = machine->found, .listener = machine->listener };
   if (op->primitive >= TABLE_SIZE) return -ENOSYS;
   if (load_arguments(machine, op, &call) == SKIPPED) return 0;
   long r = table[op->primitive](&call);

@@ -8,9 +8,10 @@
 struct machine {
   char *next, *end; /* the operations still to run */
   int32_t *registers;
-  unsigned index;  /* of the operation that runs */
-  unsigned detail; /* of the one that failed */
-  int *listener;   /* see struct call */
+  unsigned index;        /* of the operation that runs */
+  unsigned detail;       /* of the one that failed */
+  char found[MAX_FOUND]; /* by it, likewise */
+  int *listener;         /* see struct call */
   uint32_t skipped_count;
   uint16_t skipped[MAX_SKIPPED];
   plan_time *times; /* of a plan that is timed */

@@ -15,7 +15,7 @@
 #include <linux/time.h>
 #include <linux/wait.h>
 
-enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
+enum { MAKER = FIRST_FD + REGISTER_MAKER };
 enum { SIGNAL_SET_SIZE = 8, SIGNALFD_INFO_SIZE = 128, SFD_CLOEXEC_ = O_CLOEXEC };
 enum { MSG_DONTWAIT_ = 0x40 };
 enum { REAPED_AT_ONCE = 64, NOBODY = 0 };

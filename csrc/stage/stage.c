@@ -16,17 +16,17 @@
 #include <linux/sched.h>
 #include <linux/stat.h>
 
-enum { CONTROL = FIRST_FD + REGISTER_CONTROL, PLAN = FIRST_FD + REGISTER_PLAN };
+enum { PLAN = FIRST_FD + REGISTER_PLAN };
 enum { MSG_NOSIGNAL_ = 0x4000, SEEK_END_ = 2, STACK_SIZE = 32 * 1024, PLAN_ALIGNMENT = 1 << 20 };
 
-struct stage stage;
+struct stage stage = { .control = CONTROL };
 
 void leave(int status) {
   for (;;) SYSCALL(exit_group, status);
 }
 
 long report(struct record *record) {
-  return SYSCALL(sendto, CONTROL, record, sizeof *record, MSG_NOSIGNAL_, 0, 0);
+  return SYSCALL(sendto, stage.control, record, sizeof *record, MSG_NOSIGNAL_, 0, 0);
 }
 
 void report_failure(long failure) {
@@ -36,6 +36,7 @@ void report_failure(long failure) {
     .operation = stage.machine.index,
     .detail = stage.machine.detail,
   };
+  text_append(record.found, stage.machine.found);
   report(&record);
   stage.failed = 1;
   leave(125);
@@ -58,6 +59,13 @@ long stage_await_leave(struct call *call) {
   (void)call;
   stage.awaits_leave = 1;
   return 0;
+}
+
+/* The way to report gets another number, for the payload to have its own. */
+long stage_move_control(struct call *call) {
+  long r = SYSCALL(dup3, CONTROL, ARG_INT(0), O_CLOEXEC);
+  if (r >= 0) stage.control = (int)r;
+  return r < 0 ? r : 0;
 }
 
 /* Tells the maker that all is set up, and waits until it lets the payload begin. */
@@ -204,6 +212,7 @@ long stage_fork(struct call *call) {
   unsigned index = stage.machine.index;
   stage.pid = SYSCALL(getpid, 0);
   long payload = clone_call(&args, stack + sizeof stack, continue_forked, 0);
+  stage.control = CONTROL; /* the child's fds are its own */
   if (payload < 0) return payload;
   if (stage.failed) leave(125);
   struct watch watch = {

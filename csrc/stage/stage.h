@@ -4,7 +4,7 @@
 
 #include "execute.h"
 
-enum { MAX_KEPT = 64 };
+enum { MAX_KEPT = 64, CONTROL = FIRST_FD + REGISTER_CONTROL };
 
 struct stage {
   struct plan_header *plan;
@@ -12,6 +12,7 @@ struct stage {
   struct machine machine;
   struct held held;
   long pid;         /* of the one that has split */
+  int control;      /* the way to report */
   int awaits_leave; /* it ends when its maker has read what its group counted */
   int failed;       /* set in the payload's process, which shares this memory until it executes */
   struct recorder *recorder; /* NULL without one */

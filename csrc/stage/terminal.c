@@ -8,7 +8,7 @@
 #include <asm/poll.h>
 #include <asm/termbits.h>
 
-enum { CONTROL = FIRST_FD + REGISTER_CONTROL, MAKER = FIRST_FD + REGISTER_MAKER };
+enum { MAKER = FIRST_FD + REGISTER_MAKER };
 enum { SIGNAL_SET_SIZE = 8 };
 
 /** Passes an fd to the maker as the payload's terminal, and waits until it has it. @see unix(7) */

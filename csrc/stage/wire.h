@@ -9,6 +9,8 @@
 #ifndef NSLUA_STAGE_WIRE_H
 #define NSLUA_STAGE_WIRE_H
 
+#include "../kernel/kernel.h"
+
 #include <stdint.h>
 
 enum { PLAN_MAGIC = 0x706c736e, PLAN_VERSION = 1 };
@@ -114,6 +116,7 @@ struct record {
     struct held held;         /* STARTED; READY: its namespaces */
     struct recorded recorded; /* RECORDED */
     struct usage usage;       /* ENDED */
+    char found[MAX_FOUND];    /* FAILED: see struct call */
   };
 };
 

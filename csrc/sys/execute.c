@@ -11,6 +11,7 @@ static int bad_in_parent(struct call *call) {
 }
 long stage_await(struct call *call) { return bad_in_parent(call); }
 long stage_announce(struct call *call) { return bad_in_parent(call); }
+long stage_move_control(struct call *call) { return bad_in_parent(call); }
 long stage_fork(struct call *call) { return bad_in_parent(call); }
 long stage_remake(struct call *call) { return bad_in_parent(call); }
 long stage_await_leave(struct call *call) { return bad_in_parent(call); }

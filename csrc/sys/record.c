@@ -1,6 +1,7 @@
 /* The records of a stage as Lua values. */
 #include "handle.h"
 
+#include <string.h>
 #include <sys/wait.h>
 
 static void set_number(lua_State *L, const char *key, double value) {
@@ -85,6 +86,10 @@ int push_record(lua_State *L, const struct record *record) {
     set_integer(L, "operation", record->operation);
     set_integer(L, "errno", (uint64_t)record->status);
     set_integer(L, "detail", record->detail);
+    if (record->found[0]) {
+      lua_pushlstring(L, record->found, strnlen(record->found, sizeof record->found));
+      lua_setfield(L, -2, "found");
+    }
     return 2;
   }
 }

@@ -123,12 +123,19 @@ function M.size(value)
   return number * UNITS[unit]
 end
 
---- A path below the sandbox's root, normalised.
-function M.target(value)
+--- A path that the kernel looks for in the finished sandbox.
+function M.inside(value)
   local path, problem = M.text(value)
   if not path then return nil, problem end
   if path:sub(1, 1) ~= "/" then return expected "an absolute path" end
   if #path > 4000 then return expected "a path of at most 4000 bytes" end
+  return path
+end
+
+--- A path below the sandbox's root, normalised.
+function M.target(value)
+  local path, problem = M.inside(value)
+  if not path then return nil, problem end
   local components = {}
   for component in path:gmatch "[^/]+" do
     if component == ".." then return expected "a path without '..'" end

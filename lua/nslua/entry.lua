@@ -22,6 +22,15 @@ function Entry:flags_in(plan)
   return flags
 end
 
+--- What a verb adds belongs to the line that the verb stands on, and is reached on the same way.
+function Entry:belong_to(outer)
+  self.at = outer.at
+  if not outer.options.links then return end
+  local options = { links = outer.options.links }
+  for name, value in pairs(self.options) do options[name] = value end
+  self.options = options
+end
+
 local M = {}
 
 --- Where the function at `level` was called: "build.lua:7", or nil when the frame is lost.

@@ -4,6 +4,9 @@
 -- @field step what was tried: "bind /opt/sdk on /sdk"
 -- @field op the primitive: "open_tree"
 -- @field path the object
+-- @field target what something was to be made at, as the recipe says it
+-- @field on_the_way it was not come to: path is how far
+-- @field found of a symbolic link that could not be made, where the one leads to that is there
 -- @field errno number
 -- @field code "ENOENT"
 -- @field hint what to do, where the usual cause is known

@@ -34,7 +34,7 @@ function M.of_operation(operation, owner, failure)
   local reason, code = sys.strerror(failure.errno)
   local described = {
     op = op, errno = failure.errno, code = code, reason = reason, path = path_of(operation),
-    detail = failure.detail, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
+    detail = failure.detail, found = failure.found, step = tostring(owner or op), at = type(owner) == "table" and owner.at or nil,
   }
   if op == "open_tree" and described.path and not described.step:find(described.path, 1, true) then
     described.step = described.step .. ": " .. described.path
@@ -44,7 +44,9 @@ function M.of_operation(operation, owner, failure)
     described.step = failure.detail == 2 and "seccomp" or ("program %d of seccomp"):format(failure.detail - 2)
   end
   if WALKS[op] then
+    described.target = type(owner) == "table" and owner.target or described.path
     if failure.detail > 0 and described.path and failure.detail < #described.path then
+      described.on_the_way = true
       described.path = described.path:sub(1, failure.detail)
       described.step = described.step .. ": " .. described.path
     end

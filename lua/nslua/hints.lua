@@ -128,7 +128,12 @@ local H = {
         and "in a tree that the recipe shares no link is followed: name what it leads to" or nil
     end,
   },
-  symlink = { EEXIST = "something has that name already, and a link cannot be laid over it" },
+  symlink = {
+    EEXIST = function(failure)
+      return failure.found and "a link to " .. failure.found .. " has that name already"
+        or "something has that name already, and a link cannot be laid over it"
+    end,
+  },
   directory = { ENOTDIR = "something else has that name already", ELOOP = "a symbolic link has that name already" },
   expect_mount = {
     EROFS = "the kernel can use upper or work only for reading: both must belong to the sandbox's user, or who it stands for",
@@ -168,7 +173,10 @@ local H = {
   attach = {
     ENOENT = "the mount point does not exist in what is mounted there, and nothing is created in "
       .. "it unasked:\n  make it there, or say { create = true }",
-    ELOOP = "a symbolic link of a foreign tree is never followed",
+    ELOOP = function(_, operation)
+      return operation[6] == "inside" and "a link on the way is followed, but the target itself must be none"
+        or "a symbolic link of a foreign tree is not followed; { links = \"inside\" } does it, but for the target itself"
+    end,
     ENOTDIR = "a file is mounted on a file, a directory on a directory",
     EINVAL = "a file is mounted on a file, a directory on a directory",
     EROFS = "the mount point would have to be made in a read-only tree",
@@ -182,7 +190,7 @@ local H = {
       return failure.path and failure.path:find "/" and "there is no such file in the sandbox"
         or "the command is not found in the sandbox's PATH"
     end,
-    ENOEXEC = "the file is no program for this machine, or a script without a #! line",
+    ENOEXEC = "the file is no program for this machine, or a script without a #! line (see the option scripts)",
     ELOOP = "a command may not be reached through /proc/*/fd, /proc/self/exe or the like",
     EACCES = "the file is not executable for the sandbox's user, or on a noexec mount",
   },

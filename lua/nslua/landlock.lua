@@ -238,6 +238,18 @@ function M.record_passed(section, ruleset, rights, register, directory)
   else section:landlock_opened(ruleset, register, rights) end
 end
 
+local OF_PROGRAMS <const> = { execute = true, read_file = true }
+
+--- Records that a program may be executed that a run has by an fd.
+-- @param section as above; ruleset, rights, register likewise
+function M.record_program(section, ruleset, rights, register)
+  local allowed = {}
+  for _, right in ipairs(rights) do
+    if OF_PROGRAMS[right] then allowed[#allowed + 1] = right end
+  end
+  if #allowed > 0 then section:landlock_beneath(ruleset, register, allowed) end
+end
+
 -- -- in words --
 
 --- What holds, for explain.

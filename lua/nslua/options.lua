@@ -5,7 +5,7 @@ local check = require "nslua.check"
 local schema = require "nslua.schema"
 
 local LAST_PASSED <const> = (1 << 20) - 1
-local CONTROL_FD <const> = 64 -- the stage's way to report (csrc/stage/wire.h)
+local FIRST_OWN <const> = 64 -- of the stage's own numbers (csrc/stage/wire.h)
 
 local MODES <const> = { ["null"] = true, relay = true, capture = true, spool = true, pipe = true, inherit = true }
 local INPUT_MODES <const> = { ["null"] = true, pipe = true, inherit = true }
@@ -53,23 +53,17 @@ local function passed(value)
   return nil, "a file or fd, or { directory, directory = true }"
 end
 
---- A descriptor's number for the payload.
-local function number(value)
-  if value ~= CONTROL_FD and check.integer(3, LAST_PASSED)(value) then return value end
-  return nil, ("an integer from 3 to %d, but for %d"):format(LAST_PASSED, CONTROL_FD)
-end
+local numbered = check.map_of(check.integer(3, LAST_PASSED), passed)
 
-local numbered = check.map_of(number, passed)
-
-local MOST_PASSED <const> = 60 -- with numbers among the stage's own: then each needs one of the others for a moment
+local MOST_PASSED <const> = 58 -- with numbers among the stage's own: then each needs one of the others for a moment
 
 --- The descriptors that a run passes.
 local function passed_list(value)
   local good, problem = numbered(value)
   if not good then return nil, problem end
   local count, high = 0, false
-  for item in pairs(good) do count, high = count + 1, high or item > CONTROL_FD end
-  if high and count > MOST_PASSED then return nil, ("at most %d, where one is above %d"):format(MOST_PASSED, CONTROL_FD) end
+  for item in pairs(good) do count, high = count + 1, high or item >= FIRST_OWN end
+  if high and count > MOST_PASSED then return nil, ("at most %d, where one is above %d"):format(MOST_PASSED, FIRST_OWN - 1) end
   return good
 end
 
@@ -108,7 +102,7 @@ local OPTIONS <const> = {
   },
   {
     name = "fds", type = passed_list, default = "none",
-    values = ("{ [3] = file, … }, but for %d"):format(CONTROL_FD),
+    values = "{ [3] = file, … }",
     doc = "More descriptors (Lua files, handles, integers) under these numbers; all others are closed. One of a directory, or of "
       .. "a bare path (O_PATH), is passed only as { directory, directory = true }: it gives what is beneath it, and without "
       .. "Landlock also what is above.",
@@ -125,6 +119,17 @@ local OPTIONS <const> = {
   {
     name = "argv0", type = check.text, default = "the command", values = "text",
     doc = "What the program finds as its own name, in place of the first word of the command.",
+  },
+  {
+    name = "program", type = held, default = "the command's file", values = "a file or fd",
+    doc = "What is executed, whatever the command's first word is: a program of the host that is open, which need not be "
+      .. "in the sandbox. It is not passed on; the payload gets at it as /proc/self/exe, and can change it where it may write "
+      .. "it. No script: its interpreter would not get at it. Of `exec` the sandbox's Landlock has to allow it already.",
+  },
+  {
+    name = "scripts", type = check.inside, default = "none", values = "absolute path",
+    doc = "What a command's file is given to that is neither a program nor has a #! line: \"/bin/sh\" for what "
+      .. "execvp(3) does. Without it such a file is an error (ENOEXEC).",
   },
   {
     name = "hold", type = check.list_of(held), default = "none", values = "a list of files or fds",

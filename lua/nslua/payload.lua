@@ -13,6 +13,7 @@ local DEFAULT_PATH <const> = "/bin:/usr/bin" -- as of execvp(3)
 local LAST_SIGNAL <const> = 64
 -- Of csrc/stage/wire.h: the first fd of the stage, which is its socket to us, and how many more it may need.
 local CONTROL_FD <const>, SPARE_FDS <const> = 64, 64
+local LAST_STREAM <const> = 2
 
 --- "NAME=value" of the recipe's environment and the run's; and the PATH in it. Where the stage chooses the working
 --- directory, a place for that comes first.
@@ -37,10 +38,11 @@ local function passed_of(section, fds)
   return passed
 end
 
---- What a run adds to the set-up, before privileges drop: what Landlock is to allow of the descriptors that are passed,
---- and what the reaper is to keep open.
-local function additions(ready, section, passed, held)
+--- What a run adds to the set-up, before privileges drop: what Landlock is to allow of the descriptors that are passed and
+--- the program, and what the reaper is to keep open.
+local function additions(ready, section, passed, held, program)
   local added = section:section()
+  if ready.ruleset and program then landlock.record_program(added, ready.ruleset, ready.landlock.rights, program) end
   for _, one in ipairs(ready.ruleset and passed or {}) do
     landlock.record_passed(added, ready.ruleset, ready.landlock.rights, one.register, one.directory)
   end
@@ -48,9 +50,9 @@ local function additions(ready, section, passed, held)
   return added:bytes()
 end
 
-local function operations_of(ready, section, passed, held)
-  if #held == 0 and (#passed == 0 or not ready.ruleset) then return ready.operations end
-  return ready.operations:sub(1, -#ready.drop - 1) .. additions(ready, section, passed, held) .. ready.drop
+local function operations_of(ready, section, passed, held, program)
+  if #held == 0 and (#passed == 0 and not program or not ready.ruleset) then return ready.operations end
+  return ready.operations:sub(1, -#ready.drop - 1) .. additions(ready, section, passed, held, program) .. ready.drop
 end
 
 --- What the reaper is to keep open: as passed_of.
@@ -71,9 +73,25 @@ local function record_closing_below(section, passed, last)
   if first <= last then section:close_range(first, last) end
 end
 
---- Closes everything from 3 on, but for what is passed and the way to report.
-local function record_closing(section, passed)
-  local kept = { { number = CONTROL_FD }, table.unpack(passed) }
+--- What is left for the exec itself, by number: the way to report, and the program. They have the numbers that they came
+--- with; where something is passed among those, the lowest that nothing else gets.
+local function own_of(passed, program)
+  local control, number = { number = CONTROL_FD }, program and CONTROL_FD + program:number()
+  local own = { control = control, program = number and { number = number } }
+  if not passed[#passed] or passed[#passed].number < CONTROL_FD then return own end
+  local taken, free = {}, LAST_STREAM
+  for _, one in ipairs(passed) do taken[one.number] = true end
+  for _, one in ipairs { own.control, own.program } do
+    repeat free = free + 1 until not taken[free]
+    one.number = free
+  end
+  return own
+end
+
+--- Closes everything from 3 on, but for what is passed and what is left for the exec.
+local function record_closing(section, passed, own)
+  local kept = { own.control, own.program }
+  table.move(passed, 1, #passed, #kept + 1, kept)
   table.sort(kept, function(a, b) return a.number < b.number end)
   record_closing_below(section, kept, LAST_FD)
 end
@@ -90,13 +108,13 @@ end
 -- then what the exec would close goes now, but for the way to report. A further command gets those of the first.
 -- @treturn table the limits that hold, and by what
 -- @treturn table soft and hard limit of open files, where they are not limited
-local function record_limits(section, ready, passed)
+local function record_limits(section, ready, passed, own)
   local first, wanted = ready.first, ready.recipe.limits
   local held, nofile = limits_of(ready)
   if first then held, nofile = first.limits, first.nofile end
   local registers = math.max(section:registers(), first and first.registers or 0)
   local raised = nofile[1] >= 0 and CONTROL_FD + registers + SPARE_FDS > nofile[1]
-  if raised or wanted and wanted.nofile then record_closing(section, passed) end
+  if raised or wanted and wanted.nofile then record_closing(section, passed, own) end
   if raised then section:setrlimit("nofile", nofile[1], nofile[2]) end
   limits.record(section, held)
   return held, nofile
@@ -146,28 +164,39 @@ local function record_privileges(section, owner, ready)
   return filters
 end
 
+--- Makes room for what is passed among the stage's own numbers: those that are not passed go, and what is left for the
+--- exec gets a lower one.
+local function record_moving(section, passed, own, program)
+  record_closing_below(section, passed, CONTROL_FD - 1)
+  section:move_control(own.control.number)
+  return program and section:dup_above(program, own.program.number)
+end
+
 --- What is passed gets its numbers. Those among the stage's own are taken last, from copies below: some may be where
 --- another one comes from.
-local function record_passed(section, passed)
+-- @return register of the program
+local function record_passed(section, passed, own, program)
   local copies = {}
   for _, one in ipairs(passed) do
     if one.number < CONTROL_FD then section:dup(one.register, one.number) end
   end
-  if passed[#passed] and passed[#passed].number > CONTROL_FD then record_closing_below(section, passed, CONTROL_FD - 1) end
+  if own.control.number ~= CONTROL_FD then program = record_moving(section, passed, own, program) end
   for i, one in ipairs(passed) do
-    if one.number > CONTROL_FD then copies[i] = section:dup_above(one.register, 3) end
+    if one.number >= CONTROL_FD then copies[i] = section:dup_above(one.register, 3) end
   end
   for i, copy in pairs(copies) do section:dup(copy, passed[i].number) end
+  return program
 end
 
 --- Its descriptors: the streams, or its terminal in their place, and what the run passes.
-local function record_descriptors(section, ready, options, passed, terminal)
+-- @return register of the program
+local function record_descriptors(section, ready, options, passed, own, program, terminal)
   local own_stderr = options.stderr and options.stderr ~= "stdout"
   for i, register in ipairs(ready.streams) do
     section:dup(terminal and (i < 3 or not own_stderr) and ready.pty or register, i - 1)
   end
   section:close_range(3, LAST_FD, "cloexec")
-  record_passed(section, passed)
+  return record_passed(section, passed, own, program)
 end
 
 --- The directories to choose from, as the variable that the chosen one becomes.
@@ -193,6 +222,14 @@ end
 
 local function words_of(cwd) return type(cwd) == "table" and table.concat(cwd, ", ") or tostring(cwd) end
 
+--- The command's words as its program finds them, behind what executes it as a script.
+local function words_for(options, argv)
+  if not options.argv0 and not options.scripts then return argv end
+  local words = table.move(argv, 2, #argv, 2, { options.argv0 or argv[1] })
+  if options.scripts then table.insert(words, 1, options.scripts) end
+  return words
+end
+
 --- The last operations, in the payload's process.
 -- @treturn table operations and bytes, that come before it and in it; owners of their notes; limits, passed, registers
 local function record(ready, options, argv, cwd, terminal)
@@ -203,27 +240,39 @@ local function record(ready, options, argv, cwd, terminal)
   local passed = passed_of(section, options.fds)
   owner "fds"
   local kept = held_of(section, options.hold)
-  local operations = operations_of(ready, section, passed, kept)
+  local program = options.program and section:register()
+  local operations = operations_of(ready, section, passed, kept, program)
   if options.ready then section:announce() end
   record_session(section, owner, ready, terminal)
   local filters = record_privileges(section, owner, ready)
   owner("cwd " .. words_of(cwd))
   if cwd and not directories then section:chdir(cwd) end
   owner "payload"
-  record_descriptors(section, ready, options, passed, terminal)
-  local held, nofile = record_limits(section, ready, passed)
+  local own = own_of(passed, program)
+  local opened = record_descriptors(section, ready, options, passed, own, program, terminal)
+  local held, nofile = record_limits(section, ready, passed, own)
   record_attributes(section, ready)
   section:unblock_signals()
   owner("command " .. argv[1])
-  local program = argv[1]
-  if options.argv0 then argv = { options.argv0, table.unpack(argv, 2) } end
-  section:execve(program, argv, env, path, ready.plan.writes_as_owner and 1 or nil, filters and seccomp.packed(filters),
-    directories)
+  local flags = options.scripts and { "scripts" } or {}
+  if ready.plan.writes_as_owner then flags[#flags + 1] = "refuse_setid_files" end
+  section:execve(argv[1], words_for(options, argv), env, path, flags, filters and seccomp.packed(filters), directories, opened)
   return {
     operations = operations, bytes = section:bytes(), owners = owners, limits = held, nofile = nofile, passed = passed,
     kept = kept, announce = options.ready,
+    program = program and { register = program, fd = options.program },
     registers = section:registers(),
   }
+end
+
+-- Options with which a run is like no other.
+local ITS_OWN <const> = { "env", "fds", "argv0", "program", "scripts", "ready", "hold" }
+
+local function has_its_own(options)
+  for _, name in ipairs(ITS_OWN) do
+    if options[name] then return true end
+  end
+  return false
 end
 
 local M = {}
@@ -236,9 +285,7 @@ local M = {}
 -- @treturn table
 function M.of(ready, options, argv, terminal)
   local cwd = options.cwd or ready.cwd
-  if options.env or options.fds or options.argv0 or options.ready or options.hold or terminal then
-    return record(ready, options, argv, cwd, terminal)
-  end
+  if terminal or has_its_own(options) then return record(ready, options, argv, cwd, terminal) end
   local words = table.concat(argv, "\0") .. "\0" .. words_of(cwd)
   if ready.last_words ~= words then
     ready.last_words, ready.last_payload = words, record(ready, options, argv, cwd)

@@ -93,8 +93,7 @@ function Plan:add(item)
     self.has_functions = true
     item(self)
   else
-    -- What a verb adds belongs to the line that the verb stands on.
-    if depth > 0 and type(outer) == "table" then item.at = outer.at end
+    if depth > 0 and type(outer) == "table" then item:belong_to(outer) end
     item.depth = depth
     self.entries[#self.entries + 1] = item
     self.depth = depth + 1
@@ -147,10 +146,11 @@ end
 --- Where a target really is, our own links in it followed: its path, the mode that missing directories are
 --- made with (nil: not made, it is in a foreign tree), and whether it is in a file system of ours.
 -- @tparam string target
--- @tparam[opt] table options of the entry: create, parents
--- @tparam[opt] boolean itself the last component is meant as it is, also where it is a link
+-- @tparam[opt] table options of the entry: create, parents; with links, its last component is meant as it is
+-- @tparam[opt] boolean itself the same, also without
 function Plan:resolve(target, options, itself)
   local links, mounted = self.links, self.mounted
+  itself = itself or options and options.links
   local path, own, followed = target, self.own_root, 0
   local slash = path:find("/", 2, true)
   while true do
@@ -210,13 +210,13 @@ end
 -- @param mount register
 -- @tparam string target
 -- @tparam[opt] table options create: a missing mount point is made also in a foreign tree; parents: the
---   mode of directories made on the way
+--   mode of directories made on the way; links: those on the way are followed
 -- @param own whether things may be created in it: "bare", a file system of ours with nothing in it but what
 --   the recipe makes; "layered", with what the host has below
 -- @param mode of a mount point that is made
 function Plan:place(mount, target, options, own, mode)
   local path, parents = self:resolve(target, options)
-  self.tree:attach(mount, self.root, path, parents, mode or nil)
+  self.tree:attach(mount, self.root, path, parents, mode or nil, options and options.links)
   self:cover(path)
   self.mounted[path] = own or false
   self.given[path] = own ~= "bare" and self.depth <= 1
@@ -229,9 +229,10 @@ end
 -- @param set attributes
 -- @param clear attributes
 -- @param recursive "recursive": with all that is mounted below
-function Plan:cover_with_itself(path, set, clear, recursive)
+-- @param links of the entry's options
+function Plan:cover_with_itself(path, set, clear, recursive, links)
   local tree = self.tree
-  local part = tree:open(self.root, path, "path")
+  local part = tree:open(self.root, path, "path", links)
   local clone = tree:open_tree(part, nil, { "clone", recursive })
   tree:mount_setattr(clone, nil, set, clear, "private", recursive)
   tree:move_mount(clone, part)

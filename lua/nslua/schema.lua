@@ -77,10 +77,10 @@ end
 
 local inherit = check.any_of(check.one_of { "all" }, check.list_of(variable_name))
 
-local directories = check.list_of(check.target)
+local directories = check.list_of(check.inside)
 
 --- A directory, or those to choose from.
-local function directory(value) return (type(value) == "table" and directories or check.target)(value) end
+local function directory(value) return (type(value) == "table" and directories or check.inside)(value) end
 
 local kept = check.list_of(check.one_of {
   "groups", "hostname", "keyring", "limits", "securebits", "session", "signals", "umask",

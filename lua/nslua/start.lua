@@ -276,6 +276,7 @@ local function pass(payload, fds)
     fds[one.register:number()] = one.fd
   end
   for _, one in ipairs(payload.kept) do fds[one.register:number()] = one.fd end
+  if payload.program then fds[payload.program.register:number()] = payload.program.fd end
   return true
 end
 

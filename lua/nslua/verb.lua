@@ -37,9 +37,12 @@ function M.target_or(path)
   return { name = "target", type = check.target, default = function() return path end }
 end
 
+--- How the symbolic links of a foreign tree that are on the way to a target are taken: without this they are refused.
+M.links = check.one_of { "inside" }
+
 --- What every verb takes that may have to make its mount point or the directories on the way; and `over`, with which it
 --- may come over what an earlier entry has put there.
-M.making = { create = check.boolean, parents = check.mode, over = check.boolean }
+M.making = { create = check.boolean, parents = check.mode, over = check.boolean, links = M.links }
 
 --- Options of a verb: those of `making` and its own.
 function M.options(own)

@@ -2,8 +2,8 @@
 --
 -- A row is the option's name, its operands (their words say their types), the line of help, and what it does to the
 -- request: a table of what the command line asks for, which nslua.bwrap.recipe makes a recipe of. A row without that is
--- not supported yet, and says so. `creates`: it takes --perms; `sized`: it takes --size; `words`: how it asks for
--- its operands where bubblewrap has words of its own for that.
+-- not supported yet, and says so. `creates`: it takes --perms; `sized`: it takes --size; `once`: a further one
+-- takes its place, and it is said so; `words`: how it asks for its operands where bubblewrap has words of its own for that.
 -- @module nslua.bwrap.options
 local sys = require "nslua.sys"
 
@@ -29,28 +29,40 @@ local function number_or(message)
   return function(word) return number(word) or die(message, word) end
 end
 
+--- As strtoul(3) reads it.
 local function octal(word, option)
-  local mode = word:find "^[0-7]+$" and #word < 12 and tonumber(word, 8)
+  local digits = word:match "^%s*%+?([0-7]+)$"
+  local mode = digits and #digits < 12 and tonumber(digits, 8)
   if not mode or mode > 4095 then die("%s takes an octal argument <= 07777", option) end
   return mode
 end
 
+--- Decimal, hexadecimal behind 0x, or octal behind 0.
 local function bytes(word, option)
-  local size = word:find "^%d+$" and math.tointeger(word)
-  if not size or size == 0 then die("%s takes a non-zero number of bytes", option) end
-  return size
+  local base = word:find "^0[xX]%x+$" and 16 or word:find "^0[0-7]+$" and 8 or word:find "^[1-9]%d*$" and 10
+  local digits = word:gsub("^0[xX]?0*", "")
+  if not base or digits == "" then die("%s takes a non-zero number of bytes", option) end
+  local size = base == 10 and math.tointeger(tonumber(digits)) or base ~= 10 and #digits < 16 and tonumber(digits, base)
+  return size or die("%s (for tmpfs) is limited to %d", option, math.maxinteger)
 end
 
 local function capability(word)
   if word:upper() == "ALL" then return (1 << sys.capability_count()) - 1 end
-  local bit = word:lower():find "^cap_" and sys.capability(word)
+  local bit = word:lower():find "^cap_" and sys.capability(word) or word:find "^%d%d?$" and tonumber(word)
+  if bit and bit >= sys.capability_count() then bit = nil end
   return bit and 1 << bit or die("unknown cap: %s", word)
+end
+
+--- It would be taken for the root.
+local function named(word, option)
+  return word ~= "" and word or die("%s does not take an empty path argument", option)
 end
 
 --- The types of the operands that are no text, by their words in the help.
 local TYPES <const> = {
   FD = number_or "Invalid fd: %s", UID = number_or "Invalid uid: %s", GID = number_or "Invalid gid: %s",
-  OCTAL = octal, BYTES = bytes, CAP = capability,
+  OCTAL = octal, BYTES = bytes, CAP = capability, SRC = named, DEST = named, DIR = named, PATH = named, TARGET = named,
+  RWSRC = named, WORKDIR = named,
 }
 
 -- -- what options share --
@@ -89,8 +101,9 @@ end
 --- Permissions of what is made, where bubblewrap has none for it: they only say what the parents' are.
 local USUAL <const> = { dir = tonumber("755", 8), tmpfs = tonumber("755", 8) }
 
---- What an entry of the recipe is made of: a verb of `fs`, its operands and options.
+--- What an entry of the recipe is made of: a verb of `fs`, its operands and options. Links on the way to it lead inside.
 local function note(request, name, target, options, ...)
+  options.links = "inside"
   local item = { verb = name, target = target, operands = { ... }, options = options }
   request.files[#request.files + 1] = item
   return item
@@ -158,6 +171,12 @@ local function set(name)
   return function(request, value) request[name] = value == nil and true or value end
 end
 
+--- Remembers the program's own name.
+local function set_argv0(request, value)
+  if request.argv0 then die "--argv0 used multiple times" end
+  request.argv0 = value
+end
+
 --- Remembers an fd that is ours, not the command's.
 local function use_fd(name)
   return function(request, fd)
@@ -165,11 +184,25 @@ local function use_fd(name)
   end
 end
 
-local function add_filter(request, fd)
+local MAX_PROGRAM <const> = 4096 * 8
+
+--- What is said of a filter that the kernel does not take.
+M.REFUSED_FILTER = "Unable to set up system call filtering as requested: prctl(PR_SET_SECCOMP) reported EINVAL. (Hint: this "
+  .. "requires a kernel configured with CONFIG_SECCOMP and CONFIG_SECCOMP_FILTER.)"
+
+--- Reads a filter.
+function M.add_filter(request, fd)
   local program = read_all(request, fd, "Can't read seccomp data")
   if #program % 8 ~= 0 then die "Invalid seccomp data, must be multiple of 8" end
   table.insert(request.programs, program)
   request.program_fds[#request.programs] = fd
+end
+
+--- What is none in itself the kernel is not asked.
+function M.check_filters(request)
+  for _, program in ipairs(request.programs) do
+    if #program == 0 or #program > MAX_PROGRAM then die(M.REFUSED_FILTER) end
+  end
 end
 
 local function check_variable(name, message)
@@ -200,7 +233,7 @@ rows = {
   { "--help", "", "Show this help", function(request) request.show = "help" end },
   { "--version", "", "Show the version", function(request) request.show = "version" end },
   { "--args", "FD", "Read further arguments from FD, each ended by NUL", read_arguments },
-  { "--argv0", "VALUE", "What the command finds as its own name", set "argv0" },
+  { "--argv0", "VALUE", "What the command finds as its own name", set_argv0, words = ONE },
   {
     "--not-a-security-boundary", "", "Let steps of the set-up fail that only protect (accepted: here none may)",
     function() end,
@@ -227,10 +260,10 @@ rows = {
   { "--disable-userns", "", "No further user namespaces inside (needs --unshare-user)", set "disable_userns" },
   { "--assert-userns-disabled", "", "Fail unless there can be none", set "assert_userns_disabled" },
   { "--pidns", "FD", "Join this PID namespace" },
-  { "--uid", "UID", "The uid inside (needs --unshare-user)", set "uid" },
-  { "--gid", "GID", "The gid inside (needs --unshare-user)", set "gid" },
-  { "--hostname", "NAME", "The host name inside (needs --unshare-uts)", set "hostname" },
-  { "--chdir", "DIR", "The working directory inside", set "chdir", words = ONE },
+  { "--uid", "UID", "The uid inside (needs --unshare-user)", set "uid", once = true },
+  { "--gid", "GID", "The gid inside (needs --unshare-user)", set "gid", once = true },
+  { "--hostname", "NAME", "The host name inside (needs --unshare-uts)", set "hostname", once = true },
+  { "--chdir", "DIR", "The working directory inside", set "chdir", words = ONE, once = true },
   {
     "--clearenv", "", "Begin with an empty environment",
     function(request) request.env = { PATH = false, HOME = false, LANG = false, TERM = false } end,
@@ -253,7 +286,7 @@ rows = {
     "--lock-file", "DEST", "Hold a lock on DEST while the sandbox runs",
     function(request, target)
       request.locks = true
-      note(request, "lock", inside(target), {}, inside(target))
+      note(request, "lock", inside(target), {}, inside(target)).options.links = nil -- the finished sandbox's are followed
     end,
   },
   {
@@ -331,22 +364,25 @@ rows = {
     "--seccomp", "FD", "Load a filter, as seccomp_export_bpf(3) writes it (the last one holds)",
     function(request, fd)
       if request.many_filters then die "--seccomp cannot be combined with --add-seccomp-fd" end
-      request.one_filter, request.programs = true, {}
-      add_filter(request, fd)
+      request.one_filter, request.used[fd] = fd, true
     end,
+    once = true,
   },
   {
     "--add-seccomp-fd", "FD", "Load one more filter",
     function(request, fd)
       if request.one_filter then die "--add-seccomp-fd cannot be combined with --seccomp" end
       request.many_filters = true
-      add_filter(request, fd)
+      M.add_filter(request, fd)
     end,
   },
-  { "--block-fd", "FD", "Wait with the command until FD can be read", use_fd "block_fd" },
+  { "--block-fd", "FD", "Wait with the command until FD can be read", use_fd "block_fd", once = true },
   { "--userns-block-fd", "FD", "Wait until somebody has mapped the ids" },
-  { "--info-fd", "FD", "Write pid and namespaces to FD", use_fd "info_fd" },
-  { "--json-status-fd", "FD", "Write the same, and the exit status, to FD, a line of JSON each", use_fd "json_status_fd" },
+  { "--info-fd", "FD", "Write pid and namespaces to FD", use_fd "info_fd", once = true },
+  {
+    "--json-status-fd", "FD", "Write the same, and the exit status, to FD, a line of JSON each", use_fd "json_status_fd",
+    once = true,
+  },
   { "--new-session", "", "A session of its own, apart from our terminal", set "new_session" },
   { "--die-with-parent", "", "End with us, and we with our parent", set "die_with_parent" },
   { "--as-pid-1", "", "The command itself is PID 1", set "as_pid_1" },
@@ -382,6 +418,8 @@ rows = {
   },
 }
 
+M.rows = rows
+
 local by_name = {}
 for _, row in ipairs(rows) do by_name[row[1]] = row end
 
@@ -416,6 +454,19 @@ local function check_modifiers(request, row)
   check_layers(request, row)
 end
 
+--- Says a message in the way of bubblewrap.
+function M.say(request, level, message)
+  io.stderr:write(request.level_prefix and ("<%d>"):format(level) or "", "bwrap: ", message, "\n")
+end
+
+local WARNING <const> = 4
+
+--- Whatever such an option has said before is not to hold.
+local function note_given(request, row)
+  if row.once and request.given[row] then M.say(request, WARNING, ("Only the last %s option will take effect"):format(row[1])) end
+  request.given[row] = true
+end
+
 --- Reads options up to the command.
 -- @tparam table words
 -- @tparam table request what they ask for is noted there
@@ -429,8 +480,9 @@ function M.parse(words, request)
     end
     local row = by_name[words[at]] or die("Unknown option %s", words[at])
     if not row[4] then die("%s is not supported yet", row[1]) end
-    check_modifiers(request, row)
     local operands, n = operands_of(row, words, at)
+    check_modifiers(request, row)
+    note_given(request, row)
     row[4](request, table.unpack(operands, 1, n))
     if not row.modifier then request.perms, request.size = nil, nil end
     at = at + 1 + n

@@ -3,8 +3,8 @@
 -- @module nslua.bwrap.recipe
 local nslua = require "nslua"
 local names = require "nslua.names"
-local die = require "nslua.bwrap.options".die
-local fs, sys = nslua.fs, nslua.sys
+local options = require "nslua.bwrap.options"
+local die, fs, sys = options.die, nslua.fs, nslua.sys
 
 local SYS_RESOURCE <const> = 1 << sys.capability "sys_resource"
 local INHERITED <const> = { "groups", "hostname", "keyring", "limits", "securebits", "signals", "umask" }
@@ -16,7 +16,7 @@ function M.new_request(word_count)
   local caller = sys.identity()
   return {
     caller = caller, unshare = { mount = true }, try = {}, files = {}, env = { inherit = "all" }, used = {}, programs = {},
-    program_fds = {},
+    program_fds = {}, given = {},
     layers = {}, held = {}, word_count = word_count, capabilities = caller.uid == 0 and caller.capabilities or 0,
   }
 end
@@ -106,7 +106,8 @@ local COVERED <const> = { "sysrq-trigger", "irq", "bus" }
 --- What root could change of the machine in a /proc.
 local function cover_proc(list, target)
   for _, name in ipairs(COVERED) do
-    list[#list + 1] = fs.remount(target .. "/" .. name, { ro = true, recursive = false, optional = true })
+    list[#list + 1] = fs.remount(target .. "/" .. name, { ro = true, recursive = false, optional = true,
+      links = "inside" })
   end
 end
 
@@ -119,7 +120,9 @@ end
 --- With the caller's processes it is the caller's /proc.
 local function proc_of(request, item)
   if request.unshare.pid then return entry_of(item) end
-  return fs.rw("/proc", item.target, { create = true, over = true, idmap = false, propagation = "slave" })
+  return fs.rw("/proc", item.target, {
+    create = true, over = true, parents = item.options.parents, links = item.options.links, idmap = false, propagation = "slave",
+  })
 end
 
 --- What is to be seen of the files, and whether one of them is the root.
@@ -196,6 +199,8 @@ function M.settle(request)
   choose_namespaces(request)
   check_namespaces(request)
   check_supported(request)
+  if request.one_filter then options.add_filter(request, request.one_filter) end
+  options.check_filters(request)
 end
 
 --- The recipe.

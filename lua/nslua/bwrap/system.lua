@@ -32,19 +32,20 @@ local function is_made(item) return item.verb == "dir" and not item.options.mode
 
 local function links_to(place)
   return function(item)
-    return item.verb == "symlink" and (item.operands[1] == "/" .. place or item.operands[1] == "../" .. place)
+    return item.verb == "symlink" and (item.operands[1] == place or item.operands[1] == place:gsub("^%.%.", ""))
   end
 end
 
 --- What fs.os has at a place, and which entry is the same.
 local SAME <const> = {
   ["/usr"] = is_itself, ["/proc"] = is_own, ["/dev"] = is_own, ["/etc"] = is_made, ["/home"] = is_made, ["/var"] = is_made,
-  ["/tmp"] = is_private(tonumber("1777", 8)), ["/run"] = is_private(), ["/var/tmp"] = links_to "tmp",
-  ["/var/run"] = links_to "run", ["/etc/localtime"] = is_itself,
+  ["/etc/localtime"] = is_itself,
   ["/etc/resolv.conf"] = function(item, request) return not request.unshare.net and is_itself(item) end,
 }
 for _, place in ipairs(os_verb.top) do SAME[place] = is_top end
 for _, place in ipairs(os_verb.etc) do SAME[place] = is_itself end
+for _, own in ipairs(os_verb.directories) do SAME[own[1]] = is_private(own[2]) end
+for _, link in ipairs(os_verb.links) do SAME[link[1]] = links_to(link[2]) end
 
 --- Whether one of those comes to lie beneath a target.
 local function any_within(items, target)
@@ -61,11 +62,18 @@ local function is_around(items, target)
   return false
 end
 
+local function is_behind_link(target)
+  for _, link in ipairs(os_verb.links) do
+    if within(target, link[1]) then return true end
+  end
+  return false
+end
+
 --- What fs.os cannot be without, or where it has a link that would lead elsewhere.
 local function collides(rest, item)
   local target = item.target
-  local linked = within(target, "/var/tmp") or within(target, "/var/run")
-  return target == "/" or target == "/usr" or target == "/dev" or target == "/proc" or linked and not is_around(rest, target)
+  return target == "/" or target == "/usr" or target == "/dev" or target == "/proc"
+    or is_behind_link(target) and not is_around(rest, target)
 end
 
 --- The entries that are left when fs.os stands for the others; those come over what it has.

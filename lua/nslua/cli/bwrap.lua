@@ -4,44 +4,87 @@ local recipes = require "nslua.bwrap.recipe"
 local sandbox = require "nslua".sandbox
 local sys = require "nslua.sys"
 
-local VERSION <const> = "bubblewrap 0.11.0 (nslua)"
-local FAILED <const>, SIGKILL <const>, UNPASSABLE <const> = 1, 9, 64
+local VERSION <const> = "bubblewrap 0.13.1 (nslua)" -- whose options these are
+local FAILED <const>, SIGKILL <const>, ERROR <const> = 1, 9, 3
+local ITSELF <const>, SHELL <const> = "/proc/self/exe", "/bin/sh"
 
 -- -- messages --
 
 --- What an entry shares, from its words.
 local function source_of(err) return err.step:match "^%w+ (.-) on /" end
 
-local function is_file(path)
-  local status = path and sys.stat(path)
-  return status and status.type ~= "directory"
+--- Whether it is no directory that an entry mounts.
+local function is_file(err)
+  local source = source_of(err)
+  local status = source and sys.stat(source)
+  return err.step:find "^file " or status and status.type ~= "directory"
 end
 
+--- What has another verb's name in its step, by that.
+local OPENED <const> = {
+  lock = function(err) return "Unable to open lock file " .. err.path end,
+  remount = function(err) return "Can't remount readonly on " .. err.target end,
+}
+
 --- What failed, by the operation: the words, to which the reason is added.
-local WORDS <const> = {
+local WORDS
+WORDS = {
   open_tree = function(err) return "Can't find source path " .. (err.path or source_of(err)) end,
-  attach = function(err) return (is_file(source_of(err)) and "Can't create file at " or "Can't mkdir ") .. err.path end,
-  mkdir = function(err) return "Can't mkdir " .. err.path end,
-  write_file = function(err) return "Can't create file " .. err.path end,
-  symlink = function(err) return "Can't make symlink at " .. err.path end,
+  attach = function(err) return (is_file(err) and "Can't create file at " or "Can't mkdir ") .. err.target end,
+  mkdir = function(err) return "Can't mkdir " .. err.target end,
+  write_file = function(err) return "Can't create file " .. err.target end,
+  symlink = function(err) return "Can't make symlink at " .. err.target end,
   chmod = function(err) return ("Can't chmod 0%s %s"):format(err.step:match "^chmod (%d+) (.*)$") end,
   fsmount = function(err) return ("Can't mount %s on /newroot%s"):format(err.step:match "^(%w+) on ([^:]*)") end,
-  open = function(err) return "Unable to open lock file " .. err.path end,
+  open = function(err) return (OPENED[err.step:match "^%a+"] or WORDS.mkdir)(err) end,
   read_lock = function(err) return "Unable to lock file " .. err.step:gsub("^lock ", "") end,
   chdir = function(err) return "Can't chdir to " .. err.path end,
   execve = function(err) return "execvp " .. err.path end,
 }
 WORDS.directory, WORDS.fsconfig = WORDS.mkdir, WORDS.fsmount
 
+local LINK <const>, EXISTS <const>, NOT_ALIKE <const>, ENOTDIR <const>, EISDIR <const> = "ELOOP", "EEXIST", "EINVAL", 20, 21
+
+--- The reason in the system's words. The kernel does not say which of a file and a directory is mounted on the other.
+local function reason_of(err)
+  local errno = err.errno
+  if err.op == "attach" and err.code == NOT_ALIKE then errno = is_file(err) and EISDIR or ENOTDIR end
+  return errno and sys.strerror(errno) or err.reason
+end
+
+--- What is said of a link that is the target itself, by the operation; where that serves several, by the verb.
+local LINKS <const> = {
+  attach = "Can't mount on symlink destination ", remount = "Can't mount on symlink destination ",
+  directory = "Destination is not a directory ",
+}
+
+local function verb_of(err) return err.op == "open" and err.step:match "^%a+" or err.op end
+
+--- What is said of a target, without a reason of the system's; nil where that is to be added.
+local function verdict_of(err)
+  if err.op == "symlink" and err.code == EXISTS then
+    return WORDS.symlink(err) .. ": " .. (err.found and "existing destination is " .. err.found
+      or "destination exists and is not a symlink")
+  end
+  if err.op == "seccomp" and err.code == "EINVAL" then return options.REFUSED_FILTER end
+  if err.code == LINK and not err.on_the_way and LINKS[verb_of(err)] then return LINKS[verb_of(err)] .. err.target end
+end
+
+--- Where it failed before it came to the target: whatever that was to become.
+local function words_of(err)
+  if err.on_the_way then return "Can't mkdir parents for " .. err.target end
+  return WORDS[err.op] and WORDS[err.op](err)
+end
+
 --- The words of an error of nslua's: bubblewrap's where callers may look for them.
 local function message_of(err)
-  local words = type(err) == "table" and WORDS[err.op]
-  if words then return words(err) .. ": " .. err.reason end
+  local words = type(err) == "table" and err.op and (verdict_of(err) or words_of(err))
+  if words then return verdict_of(err) or words .. ": " .. reason_of(err) end
   return (tostring(err):gsub("^%S+%.lua:%d+: ", ""))
 end
 
 local function say(request, message)
-  io.stderr:write(request.level_prefix and "<3>" or "", "bwrap: ", message, "\n")
+  options.say(request, ERROR, message)
   return FAILED
 end
 
@@ -92,7 +135,6 @@ local function passed_by(request)
   local open, _, errno = sys.inheritable_fds()
   for _, fd in ipairs(open or options.die("Can't open /proc: %s", (sys.strerror(errno)))) do
     if not request.used[fd] then
-      if fd == UNPASSABLE then options.die("passing on fd %d is not supported yet", fd) end
       fds[fd] = { fd, directory = true }
     end
   end
@@ -109,10 +151,19 @@ end
 --- Where one of ours is closed, the command's leads nowhere: nothing that it opens must come to be its stdout.
 local STREAMS <const> = { [0] = "stdin", [1] = "stdout", [2] = "stderr" }
 
+--- Inside /proc/self/exe would be the stage. Who says that means us, to make a sandbox in the sandbox.
+local function program_of(request, command)
+  if command[1] ~= ITSELF then return nil end
+  local fd, _, errno = sys.open(nil, ITSELF, "path")
+  if not fd then options.die("execvp %s: %s", ITSELF, (sys.strerror(errno))) end
+  if not request.is_program then table.insert(command, 2, "bwrap") end
+  return fd
+end
+
 local function run(request, command)
   for number, name in pairs(STREAMS) do command[name] = sys.fstat(number) and "inherit" or "null" end
   command.argv0, command.hold, command.ready = request.argv0, held_by(request), announce(request)
-  command.fds = passed_by(request)
+  command.fds, command.program, command.scripts = passed_by(request), program_of(request, command), SHELL
   local box = sandbox(recipes.of(request))
   if request.die_with_parent then sys.parent_death_signal(SIGKILL) end
   local process, err = box:spawn(command)
@@ -148,6 +199,7 @@ end
 -- @tparam[opt] string|function name that we were called by
 return function(words, name)
   local request = recipes.new_request(#words)
-  local ok, status = pcall(main, request, words, type(name) == "string" and name or "nslua bwrap")
+  request.is_program = type(name) == "string" -- of its own, not a command of nslua's
+  local ok, status = pcall(main, request, words, request.is_program and name or "nslua bwrap")
   os.exit(ok and status or say(request, message_of(status))) -- at once: nobody needs what is left of the state
 end

@@ -58,16 +58,16 @@ rows.proc = {
   end,
   after = function(e, plan)
     if e.options.full or plan.nesting then return end -- a covered one would let no sandbox inside mount its own
-    local attributes = { "ro", "nosuid", "nodev", "noexec" }
+    local attributes, links = { "ro", "nosuid", "nodev", "noexec" }, e.options.links
     -- A mount on it keeps a nested user namespace from mounting a full one of its own.
     for _, name in ipairs(e.options.subset and { "1" } or PROC_READ_ONLY) do
       plan.tree:tolerate "ENOENT"
-      plan:cover_with_itself(e.target .. "/" .. name, attributes)
+      plan:cover_with_itself(e.target .. "/" .. name, attributes, nil, nil, links)
     end
     if e.options.subset then return end
     local masks = plan:masks()
     for _, name in ipairs(PROC_MASKED) do
-      plan.tree:tolerate("ENOENT"):mask(masks, plan.root, e.target .. "/" .. name)
+      plan.tree:tolerate("ENOENT"):mask(masks, plan.root, e.target .. "/" .. name, links)
     end
   end,
 }
@@ -137,7 +137,7 @@ local function record_console(e, plan, pts)
   if not console then console, section = record_given(plan), plan.sources end
   local clone = section:open_tree(console, nil, "clone")
   section:mount_setattr(clone, nil, { "nosuid", "noexec" }, nil, "private")
-  plan:place(clone, e.target .. "/console")
+  plan:place(clone, e.target .. "/console", { links = e.options.links })
 end
 
 rows.dev = {
@@ -156,7 +156,7 @@ rows.dev = {
     end
     local pts = plan:filesystem("devpts", { { "newinstance" }, { "ptmxmode", "666" }, { "mode", "620" } },
       { "nosuid", "noexec" })
-    plan:place(pts, e.target .. "/pts")
+    plan:place(pts, e.target .. "/pts", { links = e.options.links })
     plan.ptmx = plan.ptmx or plan:resolve(e.target) .. "/pts/ptmx"
     record_console(e, plan, pts)
     record_shm(e, plan)

@@ -3,7 +3,6 @@ local sys = require "nslua.sys"
 local verb = require "nslua.verb"
 
 local inner, inner_ro, inner_dir = verb.inner, verb.inner_ro, verb.inner_dir
-local SHARED_MODE <const> = 1023 -- 1777
 
 -- Of /etc only what programs need to start and look things up; nothing that is anybody's data.
 local ETC <const> = {
@@ -11,6 +10,11 @@ local ETC <const> = {
   "/etc/services", "/etc/protocols",
 }
 local TOP <const> = { "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32" }
+
+-- What is the sandbox's own: files, links, and directories that can be written, by their modes.
+local FILES <const> = { "/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf" }
+local LINKS <const> = { { "/var/tmp", "../tmp" }, { "/var/run", "../run" } }
+local DIRECTORIES <const> = { { "/tmp", tonumber("1777", 8) }, { "/run" } }
 
 local NSSWITCH <const> = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 
@@ -28,12 +32,10 @@ local function add_etc(list, plan)
   like_host(list, "/etc/localtime")
   local host = plan.hostname and (" " .. plan.hostname) or ""
   local files = {
-    passwd = plan.identity:passwd(), group = plan.identity:group(), ["nsswitch.conf"] = NSSWITCH,
-    hosts = "127.0.0.1 localhost" .. host .. "\n::1 localhost" .. host .. "\n",
+    ["/etc/passwd"] = plan.identity:passwd(), ["/etc/group"] = plan.identity:group(), ["/etc/nsswitch.conf"] = NSSWITCH,
+    ["/etc/hosts"] = "127.0.0.1 localhost" .. host .. "\n::1 localhost" .. host .. "\n",
   }
-  for _, name in ipairs { "passwd", "group", "hosts", "nsswitch.conf" } do
-    list[#list + 1] = inner("file", "/etc/" .. name, { content = files[name] })
-  end
+  for _, path in ipairs(FILES) do list[#list + 1] = inner("file", path, { content = files[path] }) end
   if plan.net == "host" then list[#list + 1] = inner_ro("/etc/resolv.conf", { optional = true }) end
 end
 
@@ -47,14 +49,12 @@ verb.rows.os = {
     add_etc(list, plan)
     if plan.new.pid then list[#list + 1] = inner("proc", "/proc") end
     list[#list + 1] = inner("dev", "/dev")
-    list[#list + 1] = inner_dir("/tmp", SHARED_MODE, { writable = true })
-    list[#list + 1] = inner_dir("/run", nil, { writable = true })
-    list[#list + 1] = inner("symlink", "/var/tmp", { link = "../tmp" })
-    list[#list + 1] = inner("symlink", "/var/run", { link = "../run" })
+    for _, one in ipairs(DIRECTORIES) do list[#list + 1] = inner_dir(one[1], one[2], { writable = true }) end
+    for _, one in ipairs(LINKS) do list[#list + 1] = inner("symlink", one[1], { link = one[2] }) end
     list[#list + 1] = inner_dir(plan.identity.home, 448, { writable = true })
     plan.home = plan.identity.home
     return list
   end,
 }
 
-return { top = TOP, etc = ETC }
+return { top = TOP, etc = ETC, directories = DIRECTORIES, links = LINKS }

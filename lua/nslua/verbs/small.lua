@@ -9,7 +9,7 @@ local rows = verb.rows
 local function record_owner(e, plan, section, root, path)
   local uid, gid = e.options.uid, e.options.gid
   verb.check_owner(e, plan)
-  if uid or gid then section:chown(root, path, uid or -1, gid or -1) end
+  if uid or gid then section:chown(root, path, uid or -1, gid or -1, e.options.links) end
 end
 
 -- -- file --
@@ -48,13 +48,14 @@ rows.file = {
   doc = "A file with this content, in memory, of mode 0444 unless `mode` says otherwise. The content is a string, a Lua file, "
     .. "read at once, or a function that gives it when the recipe is compiled. In trees that are not the recipe's own, and "
     .. "where it is `writable` or not to be so, it is mounted on the target, noexec unless `exec` is true; `place` says which: "
-    .. "`\"mount\"` always, and `\"tree\"` never: it is written there, with `create` also into a tree of the host.",
+    .. "`\"mount\"` always, and `\"tree\"` never: it is written there, with `create` also into a tree of the host, and with "
+    .. "`over` into a file that is there.",
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
     local mode, writable, text = e.options.mode or 292, e.options.writable, text_of(e)
     if is_written(e, own) then
       verb.check_may_make(e, own)
-      plan.tree:write_file(plan.root, path, text, mode, parents)
+      plan.tree:write_file(plan.root, path, text, mode, parents, e.options.links, e.options.over and "over")
       record_owner(e, plan, plan.tree, plan.root, path)
     else
       local file, name = plan:stored_file(text, mode, writable, e.options.exec)
@@ -77,18 +78,19 @@ rows.dir = {
     .. "it stays so when the root becomes read-only; all such directories share the root's size (256M).",
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options)
+    local links = e.options.links
     verb.check_may_make(e, own)
     if own then
-      plan.tree:directory(plan.root, path, e.options.mode, parents)
+      plan.tree:directory(plan.root, path, e.options.mode, parents, links)
       record_owner(e, plan, plan.tree, plan.root, path)
     else
       -- What the host has there already stays as it is.
       if e.options.uid or e.options.gid then verb.mistake(e, "what is made in a tree of the host belongs to who makes it") end
-      plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents)
-      plan.tree:open(plan.root, path, { "path", "directory" })
+      plan.tree:tolerate("EEXIST"):mkdir(plan.root, path, e.options.mode or 493, parents, links)
+      plan.tree:open(plan.root, path, { "path", "directory" }, links)
     end
     if not e.options.writable then return end
-    local clone = plan.tree:open_tree(plan.tree:open(plan.root, path, "path"), nil, "clone")
+    local clone = plan.tree:open_tree(plan.tree:open(plan.root, path, "path", links), nil, "clone")
     if e.options.exec == false then plan.tree:mount_setattr(clone, nil, "noexec") end
     plan:place(clone, e.target, e.options, own)
   end,
@@ -101,7 +103,7 @@ rows.symlink = {
   record = function(e, plan)
     local path, parents, own = plan:resolve(e.target, e.options, true)
     verb.check_may_make(e, own)
-    plan.tree:symlink(e.link, plan.root, path, parents)
+    plan.tree:symlink(e.link, plan.root, path, parents, e.options.links)
     if own then plan:declare_link(path, e.link) end
   end,
 }
@@ -109,13 +111,14 @@ rows.symlink = {
 -- -- what is there already --
 
 rows.chmod = {
-  parameters = { verb.target, { name = "mode", type = check.mode } }, options = { create = check.boolean },
+  parameters = { verb.target, { name = "mode", type = check.mode } },
+  options = { create = check.boolean, links = verb.links },
   summary = function(e) return ("chmod %03o %s"):format(e.mode, e.target) end, repeats = true, at_root = true,
   doc = "Gives what is there other permissions; with `create` also in a tree of the host.",
   record = function(e, plan)
-    local path, _, own = plan:resolve(e.target)
+    local path, _, own = plan:resolve(e.target, e.options)
     verb.check_may_make(e, own)
-    plan.tree:chmod(plan.root, path, e.mode)
+    plan.tree:chmod(plan.root, path, e.mode, e.options.links)
   end,
 }
 
@@ -133,16 +136,19 @@ rows.lock = {
 }
 
 rows.mask = {
-  parameters = { verb.target }, options = { optional = check.boolean },
+  parameters = { verb.target }, options = { optional = check.boolean, links = verb.links },
   summary = function(e) return "mask " .. e.target end, flags = "empty", repeats = true,
   doc = "Covers a file or directory by an empty one that nobody can read or change.",
   record = function(e, plan)
-    local path = plan:resolve(e.target)
+    local path = plan:resolve(e.target, e.options)
     local masks = plan:masks()
     if e.options.optional then plan.tree:optional("ENOENT", "ENOTDIR") end
-    plan.tree:mask(masks, plan.root, path)
+    plan.tree:mask(masks, plan.root, path, e.options.links)
   end,
 }
+
+-- What remount has that is no attribute.
+local OTHER <const> = { recursive = true, optional = true, links = true }
 
 --- What remount sets and clears: names of mount_attributes.
 local function changes(options)
@@ -166,7 +172,7 @@ rows.remount = {
   parameters = { verb.target },
   options = {
     optional = check.boolean, recursive = check.boolean, ro = check.boolean, exec = check.boolean, suid = check.boolean,
-    dev = check.boolean, atime = tree.atime,
+    dev = check.boolean, atime = tree.atime, links = verb.links,
   },
   summary = function(e) return "remount " .. e.target end,
   flags = function(e) return table.concat(changes(e.options), ",") end, repeats = true, at_root = true,
@@ -175,20 +181,21 @@ rows.remount = {
   record = function(e, plan)
     local options = {}
     for name, value in pairs(e.options) do
-      if name ~= "recursive" and name ~= "optional" then options[name] = value end
+      if not OTHER[name] then options[name] = value end
     end
     local set, clear = changes(options)
-    local path, _, own = plan:resolve(e.target)
+    local path, _, own = plan:resolve(e.target, e.options)
+    local links = e.options.links
     local recursive = e.options.recursive ~= false and "recursive" or nil
     if path == "/" then
       -- Not before the old root is gone, which still lies below it.
       plan.late[#plan.late + 1] = function(seals) seals:mount_setattr(plan.root, nil, set, clear, nil, recursive) end
     elseif plan.mounted[path] ~= nil then
-      local at = plan.tree:open(plan.root, path, "path")
+      local at = plan.tree:open(plan.root, path, "path", links)
       plan.tree:mount_setattr(at, nil, set, clear, nil, recursive)
     else
       if e.options.optional then plan.tree:optional("ENOENT", "ENOTDIR") end
-      plan:cover_with_itself(path, set, clear, recursive)
+      plan:cover_with_itself(path, set, clear, recursive, links)
       plan.mounted[path] = own or false
     end
   end,
