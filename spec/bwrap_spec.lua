@@ -133,6 +133,39 @@ local CASES <const> = {
   { "nested user namespaces", "BWRAP --ro-bind / / --unshare-user unshare -U echo nested" },
   { "none", "BWRAP --ro-bind / / --unshare-user --uid 5 --disable-userns --assert-userns-disabled "
     .. "unshare -U true 2>/dev/null || echo refused" },
+  { "a user namespace that cannot be joined", "BWRAP --userns 77 OS true; BWRAP --userns 7 OS true 7</proc/self/ns/user; "
+    .. "BWRAP --userns 7 OS true 7<data; BWRAP --userns 7 OS true 7</proc/self/ns/net; BWRAP --userns x OS true" },
+  { "one that does not go with a new one", "exec 7</proc/self/ns/user; BWRAP --userns 7 --unshare-user OS true; "
+    .. "BWRAP --userns 7 --unshare-user-try OS true; BWRAP --userns 7 --unshare-all OS true; "
+    .. "BWRAP --userns 7 --disable-userns OS true" },
+  { "a joined user namespace", "unshare -U --map-current-user sleep 9 & sleep 0.3; BWRAP --userns 7 --ro-bind / / sh -c 'id -u; "
+    .. "id -g; readlink /proc/self/ns/user; grep -E \"Cap(Prm|Eff|Amb)\" /proc/self/status' 7</proc/$!/ns/user > in; "
+    .. "[ $(readlink /proc/$!/ns/user) = $(grep user in) ] && grep -v user in; kill $!" },
+  { "a joined one in which we are root", "unshare -Ur sleep 9 & sleep 0.3; BWRAP --userns 7 --unshare-pid --unshare-net "
+    .. "--unshare-ipc --ro-bind / / --proc /proc --tmpfs /mnt bash -c 'id -u; id -g; echo $$; "
+    .. "cat /proc/self/uid_map; exit 3' 7</proc/$!/ns/user; s=$?; kill $!; (exit $s)" },
+  { "ids in a joined one", "unshare -U --map-current-user sleep 9 & sleep 0.3; BWRAP --userns 7 --uid 5 OS true "
+    .. "7</proc/$!/ns/user; BWRAP --userns 7 --gid 5 OS true 7</proc/$!/ns/user; kill $!" },
+  { "one that is joined at the end", "unshare -Ur sleep 9 & a=$!; sleep 0.3; nsenter -t $a -U --preserve-credentials unshare -Ur "
+    .. "sleep 9 & b=$!; sleep 0.4; BWRAP --userns 7 --userns2 8 --ro-bind / / sh -c 'id -u; cat /proc/self/uid_map; readlink "
+    .. "/proc/self/ns/user' 7</proc/$a/ns/user 8</proc/$b/ns/user > in; grep -v user in; "
+    .. "[ $(readlink /proc/$b/ns/user) = $(grep user in) ]; s=$?; kill $a $b; (exit $s)" },
+  { "a joined PID namespace, and one below it", "unshare -Urpf --kill-child sleep 9 & sleep 0.4; "
+    .. "c=$(cat /proc/$!/task/$!/children); exec 7</proc/$!/ns/user 8</proc/${c% }/ns/pid; "
+    .. "BWRAP --userns 7 --pidns 8 --ro-bind / / --proc /proc cat /proc/1/comm; BWRAP --userns 7 --pidns 8 --unshare-pid "
+    .. "--ro-bind / / --proc /proc sh -c 'echo $$; ls -d /proc/[0-9]* | wc -l'; kill $!" },
+  { "ids that somebody else maps", "mkfifo go; BWRAP --ro-bind / / --unshare-all --unshare-user --uid 5 --gid 6 --info-fd 7 "
+    .. "--userns-block-fd 8 sh -c 'id -u; id -g; cat /proc/self/uid_map; exit 3' 7>info 8<>go & sleep 0.5; "
+    .. "grep -oE '\"[a-z-]+\"' info; pid=$(grep -oE '[0-9]+' info | head -1); echo deny > /proc/$pid/setgroups; "
+    .. "echo \"6 $(id -g) 1\" > /proc/$pid/gid_map; echo \"5 $(id -u) 1\" > /proc/$pid/uid_map; echo > go; wait $!; s=$?; rm go; "
+    .. "(exit $s)" },
+  { "the wait for them without what it needs", "BWRAP OS --userns-block-fd 7 true 7<data; BWRAP OS --unshare-user "
+    .. "--userns-block-fd 7 true 7<data" },
+  { "none, with capabilities that could raise the limit", "BWRAP --ro-bind / / --unshare-user --unshare-pid --proc /proc --cap-add ALL "
+    .. "--disable-userns sh -c 'echo 9 > /proc/sys/user/max_user_namespaces; unshare -U true; grep CapEff /proc/self/status' 2>&1" },
+  { "labels", "BWRAP --exec-label x OS true; BWRAP OS --file-label x true; BWRAP --exec-label; BWRAP --file-label" },
+  { "that there are none", "BWRAP OS --assert-userns-disabled true; BWRAP OS --unshare-all --assert-userns-disabled true; "
+    .. "unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; BWRAP OS --assert-userns-disabled echo none'" },
   -- files
   { "the root", "BWRAP OS ls -la --time-style=+ / | tail -n +2" },
   { "writing to the root", "BWRAP OS sh -c 'echo x > /new && cat /new; mkdir /a && ls -d /a'" },
@@ -215,8 +248,8 @@ local CASES <const> = {
     .. "sleep 1; cat left; rm left" },
   { "the same with --die-with-parent", "BWRAP --dev-bind / / --die-with-parent sh -c 'sleep 0.4; echo later > left' & sleep 0.2; "
     .. "kill -9 $!; sleep 1; ls left 2>&1" },
-  { "the parent's end", "sh -c 'BWRAP --dev-bind / / --die-with-parent sleep 7.8125 & sleep 0.2; kill -9 $$' 2>/dev/null; "
-    .. "sleep 0.3; pgrep -f '^sleep 7.8125' > /dev/null && echo there || echo gone" },
+  { "the parent's end", "sh -c 'BWRAP --dev-bind / / --die-with-parent sleep 7.8125 & sleep 0.6; kill -9 $$' 2>/dev/null; "
+    .. "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; pgrep -f '^sleep 7.8125' > /dev/null || break; done; [ $i = 8 ] && echo there || echo gone" },
   { "--sync-fd", "BWRAP OS --bind tree /t --dev /dev --unshare-pid --sync-fd 7 sh -c '{ exec 1>&-; sleep 0.5; echo x > /t/x; "
     .. "} & ls /proc/self/fd/7; exit 0' 7>&1 2>/dev/null | cat; cat tree/x; rm tree/x" },
   { "--sync-fd with --as-pid-1", "BWRAP OS --unshare-pid --as-pid-1 --sync-fd 7 sh -c 'echo there >&7' 7>&1 2>/dev/null" },
@@ -300,10 +333,12 @@ local NEWER <const> = {
     "bwrap: --tmp-overlay requires at least one --overlay-src\nbwrap: --ro-overlay requires at least two --overlay-src\n"
     .. ("bwrap: --overlay-src must be followed by another --overlay-src or one of --overlay, --tmp-overlay, or --ro-overlay\n")
       :rep(2) .. "status 1" },
-  { "what is not supported yet", "BWRAP --userns 3 true; BWRAP --exec-label x true",
-    "bwrap: --userns is not supported yet\nbwrap: --exec-label is not supported yet\nstatus 1" },
-  { "capabilities with which --disable-userns would not hold", "BWRAP OS --unshare-user --cap-add cap_sys_resource "
-    .. "--disable-userns true", "bwrap: --disable-userns with the capability cap_sys_resource is not supported yet\nstatus 1" },
+  { "the same user namespace twice, as flatpak names it", "unshare -Ur sleep 9 & sleep 0.3; BWRAP --userns 7 --userns2 7 --unshare-pid "
+    .. "--ro-bind / / --proc /proc sh -c 'readlink /proc/self/ns/user' 7</proc/$!/ns/user > in; "
+    .. "[ $(readlink /proc/$!/ns/user) = $(cat in) ]; s=$?; kill $!; (exit $s)", "status 0" },
+  { "what cannot be joined", "BWRAP --pidns 77 OS true; BWRAP --pidns 7 OS true 7</proc/self/ns/net; BWRAP --userns2 77 OS true",
+    "bwrap: Setting pidns failed: Bad file descriptor\nbwrap: Setting pidns failed: Invalid argument\n"
+    .. "bwrap: Setting userns2 failed: Bad file descriptor\nstatus 1" },
   { "the help", "BWRAP --help | grep -c '^    --'; BWRAP --help | head -1; BWRAP 2>&1 | head -1; BWRAP OS 2>&1 | head -1",
     "68\n" .. ("usage: nslua bwrap [OPTIONS...] [--] COMMAND [ARGS...]\n"):rep(3) .. "status 0" },
 }

@@ -275,9 +275,17 @@ describe("nslua from-bwrap", function()
   end)
 
   it("refuses what nslua bwrap does", function()
-    assert.same({ "nslua: --userns is not supported yet\n", 125 }, { shell(nslua .. " from-bwrap --userns 3 true") })
+    assert.same({ "nslua: labeling not supported on this system\n", 125 }, { shell(nslua .. " from-bwrap --exec-label x true") })
     assert.same({ "nslua: Unknown option --nope\n", 125 }, { shell(nslua .. " from-bwrap --nope") })
     assert.same({ "nslua: from-bwrap: the command is missing\n", 125 }, { shell(nslua .. " from-bwrap --ro-bind / /") })
+  end)
+
+  it("says what a recipe takes from its program: namespaces that are open, ids that somebody maps", function()
+    local told = shell(nslua .. " from-bwrap --userns 3 --userns2 4 --pidns 5 --ro-bind / / true")
+    assert.matches("join namespaces that are open +namespaces = { user = …, pid = … }, user = { inner = … }\n", told)
+    told = shell(nslua .. " from-bwrap --unshare-user --info-fd 4 --userns-block-fd 3 --ro-bind / / true")
+    assert.matches("let somebody else map the ids +user = { map = function … }\n", told)
+    assert.matches('nesting = "impossible"', (shell(nslua .. " from-bwrap --assert-userns-disabled --ro-bind / / true")))
   end)
 
   it("names the file where the content of a descriptor is no short text, and refuses what has no name", function()

@@ -223,6 +223,109 @@ describe("joining", function()
     for _, name in ipairs { "user", "net", "uts" } do assert.equal(sys.readlink(path(name)), links[name]) end
   end)
 
+  --- Fields that live in a target's user namespace, with everything else new.
+  local function living_in(path)
+    local own = sys.identity()
+    local fields = { user = { uid = probe.is_root and 1000 or own.uid, gid = probe.is_root and 1000 or own.gid },
+      namespaces = { user = path "user" } }
+    for _, kind in ipairs { "cgroup", "ipc", "mount", "net", "pid", "uts" } do fields.namespaces[kind] = true end
+    return fields
+  end
+
+  it("a user namespace goes with PIDs of one's own: the reaper is PID 1", function()
+    local _target <close>, path = target()
+    local box = sandbox(living_in(path)):with { clock = { boottime = 1000000 }, scheduling = { oom_score_adj = 700 } }
+    local seen, result = inside.sh(box, "echo $$ $PPID; cat /proc/self/oom_score_adj; cut -d. -f1 /proc/uptime; " .. LOOK,
+      { time_steps = true })
+    assert.matches("^2 1\n700\n", seen)
+    assert.is_true(tonumber(seen:match "^2 1\n700\n(%d+)") > 1000000)
+    local links, own = parse(seen), here()
+    for kind, name in pairs(LINKS) do
+      assert.not_equal(own[name], links[name], kind)
+      assert.equal(name == "user", sys.readlink(path(kind)) == links[name], kind)
+      assert.equal(links[name], ("%s:[%d]"):format(name, result.enforced.namespaces[kind]))
+    end
+    local steps = {}
+    for _, step in ipairs(result.steps) do steps[step.op or ""] = step.seconds end
+    assert.is_true(steps.remake >= 0 and steps.execve >= 0)
+  end)
+
+  it("a user namespace with PIDs of one's own goes with further commands, news of the start, signals and time limits", function()
+    local _target <close>, path = target()
+    local news
+    local box <const> = sandbox(living_in(path))
+    local process <close> = assert(box:spawn { "sleep", "30", ready = function(told) news = told end })
+    assert.equal(sys.readlink(path "user"), ("user:[%d]"):format(news.namespaces.user))
+    assert.equal(sys.readlink(("/proc/%d/ns/pid"):format(process.pid)), ("pid:[%d]"):format(news.namespaces.pid))
+    local further = assert(process:exec { "sh", "-c", LOOK, stdout = "capture" }):wait()
+    assert.equal(sys.readlink(path "user"), parse(further.stdout).user)
+    assert.equal(sys.readlink(("/proc/%d/ns/pid"):format(process.pid)), parse(further.stdout).pid)
+    process:kill "TERM"
+    assert.equal(15, process:wait(10).signal)
+    assert.equal("timeout", inside.run(box, { "sh", "-c", "trap '' TERM; sleep 30 & wait", timeout = 0.3 }).reason)
+    local result, message = inside.run(box, { "nosuch" })
+    assert.is_nil(result)
+    assert.matches("nosuch: No such file", message)
+  end)
+
+  it("a user namespace with PIDs of one's own goes with limits of a control group, where there are any", function()
+    local _target <close>, path = target()
+    local fields = living_in(path)
+    fields.limits = { pids = 5, best_effort = true }
+    local result = inside.run(sandbox(fields), { "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait" })
+    if result.enforced.limits.pids.by == "setrlimit" then return pending "no control group to make here" end
+    assert.matches("fork", result.stderr)
+  end)
+
+  it("a user namespace does not let its root look into the maker, or its stages", function()
+    local all = { user = "root", caps = "all", seccomp = false, landlock = false, namespaces = { "user" } }
+    local attacker <close> = assert(sandbox(all):spawn { "python3", "-c", ([[
+import ctypes, os, time
+libc, own, found, tried, end = ctypes.CDLL(None), os.getpid(), set(), 0, time.time() + 4
+print("begun", flush=True)
+while time.time() < end:
+  for pid in filter(str.isdigit, os.listdir("/proc")):
+    try: name = open("/proc/%s/cmdline" % pid).read()
+    except OSError: continue
+    if not name.startswith("nslua") and int(pid) != MAKER: continue
+    tried += 1
+    try: # it may have become its program since its name was read
+      os.close(os.open("/proc/%s/mem" % pid, os.O_RDONLY))
+      if open("/proc/%s/cmdline" % pid).read() == name: found.add("mem of " + name)
+    except OSError: pass
+    if libc.ptrace(0x4206, int(pid), 0, 0) == 0:
+      if open("/proc/%s/cmdline" % pid).read() == name: found.add("ptrace of " + name)
+      libc.ptrace(17, int(pid), 0, 0)
+    if int(pid) == MAKER and ROOT:
+      try: os.kill(int(pid), 0); found.add("kill")
+      except OSError: pass
+print(tried > 20, sorted(found))
+]]):gsub("MAKER", ("%d"):format(sys.getpid())):gsub("ROOT", probe.is_root and "True" or "False"), stdout = "pipe",
+      stderr = "inherit" })
+    assert.equal("begun", attacker.stdout:read "l")
+    local box = sandbox { user = { uid = 0, gid = 0 }, fs = { fs.os() }, namespaces = { user = assert(attacker:ns "user"),
+      mount = true, pid = true, uts = true } }
+    for _ = 1, 40 do assert.is_true(inside.run(box, { "sleep", "0.02" }).ok) end
+    assert.equal("True []", attacker.stdout:read "l")
+  end)
+
+  it("a user namespace leaves nothing when the maker is killed, at whatever moment", function()
+    local _target <close>, path = target()
+    local directory = probe.directory()
+    local id = ("{ uid = %d, gid = %d }"):format(probe.is_root and 1000 or sys.identity().uid,
+      probe.is_root and 1000 or sys.identity().gid)
+    probe.write(directory .. "/maker.lua", ([[
+local sys = require "nslua.sys"
+os.execute("(sleep 0.0" .. arg[1] .. "; kill -9 " .. sys.getpid() .. ") &")
+local box = sandbox "left" { user = %s, lifetime = "detached", namespaces = { user = "%s", pid = true, mount = true } }
+while true do box:spawn({ "sleep", "0.01", stdout = "null", stderr = "null" }):wait() end
+]]):format(id, path "user"))
+    for moment = 10, 60 do probe.shell(("%s %s/maker.lua %d"):format(probe.nslua, directory, moment)) end
+    sys.poll(0.5)
+    probe.remove(directory)
+    assert.equal("", (probe.shell "pgrep -af '^nslua sandbox<left>'"))
+  end)
+
   --- What becomes of a join by path, in the way that this user may join at all.
   local function joined(path)
     local own = sys.identity()

@@ -26,6 +26,27 @@ describe("a sandbox in a sandbox", function()
     assert.equal("mounts\nunshare: unshare failed: No space left on device\n", seen)
   end)
 
+  it("that is to be impossible is an error where it is not, whatever the filter refuses", function()
+    for _, fields in ipairs { {}, { seccomp = false }, { user = "root", caps = "all" }, { init = false } } do
+      local result, message = inside.run(sandbox(fields):with { nesting = "impossible" }, { "true" })
+      assert.is_nil(result)
+      assert.matches("nesting: .*%(EEXIST%);\n  the payload could make a user namespace", message)
+    end
+    assert.matches("nested sandboxes: no, or it does not start", sandbox { nesting = "impossible" }:explain())
+  end)
+
+  it("that is to be impossible is none where what is around it sees to that", function()
+    local function disable(plan)
+      plan:need "sys_resource"
+      local limit = plan.setup:open(nil, "/proc/sys/user/max_user_namespaces", "write")
+      plan.setup:write(limit, "0")
+    end
+    local box = sandbox { nesting = "impossible", fs = { fs.os(), disable } }
+    assert.matches("begun\nunshare: unshare failed", (inside.sh(box, "echo begun; unshare -U true")))
+    local process <close> = assert(box:spawn { "sleep", "20" })
+    assert.is_true(assert(process:exec { "true" }):wait().ok)
+  end)
+
   it("changes nothing outside", function()
     local before = probe.read "/proc/sys/user/max_user_namespaces"
     inside.run(sandbox {}, { "true" })
@@ -92,6 +113,6 @@ for n in (%s): print(libc.syscall(n, 0, 0, 0, 0, 0, 0), ctypes.get_errno())]]):f
   it("is a loosening that explain names", function()
     assert.matches("nested sandboxes: yes", sandbox { nesting = true }:explain())
     assert.matches("nested sandboxes: no", sandbox {}:explain())
-    assert.matches("nesting must be true or false", inside.mistake(sandbox, { nesting = 1 }))
+    assert.matches("nesting must be true or false, or 'impossible'", inside.mistake(sandbox, { nesting = 1 }))
   end)
 end)

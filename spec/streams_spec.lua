@@ -262,7 +262,7 @@ describe("the streams of a run:", function()
     it("that are none: misuse", function()
       local closed = assert(io.open(path))
       closed:close()
-      for _, fds in ipairs { { [2] = io.stdout }, { [64] = io.stdout }, { [3] = "file" }, { [3] = closed }, { [3] = -1 },
+      for _, fds in ipairs { { [2] = io.stdout }, { [1 << 20] = io.stdout }, { [3] = "file" }, { [3] = closed }, { [3] = -1 },
         { [3] = { io.stdout, direktory = true } }, { [3] = { io.stdout, directory = 1 } }, { [3] = {} }, { io.stdout }, 3 } do
         assert.error_matches(function() light:run { "true", fds = fds } end, "fds must be")
       end

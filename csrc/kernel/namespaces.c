@@ -3,10 +3,13 @@
 #include "syscall.h"
 
 #include <linux/fcntl.h>
+#include <asm-generic/errno.h>
+#include <asm/signal.h>
 #include <asm/socket.h>
 #include <linux/if.h>
 #include <linux/in.h>
 #include <linux/nsfs.h>
+#include <linux/sched.h>
 #include <linux/sockios.h>
 
 enum { AF_INET_ = 2, SOCK_DGRAM_ = 2, SOCK_CLOEXEC_ = O_CLOEXEC };
@@ -35,6 +38,19 @@ long kernel_namespace_owner_uid(struct call *call) {
   uint32_t uid = 0;
   long r = SYSCALL(ioctl, ARG_FD(0), NS_GET_OWNER_UID, &uid);
   return r < 0 ? r : (long)uid;
+}
+
+/** Fails with EEXIST when the caller can make a user namespace, which a child of its tries. */
+long kernel_expect_no_user_namespaces(struct call *call) {
+  (void)call;
+  long pid = SYSCALL(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+  while (pid == 0) SYSCALL(exit_group, 0);
+  if (pid == -EAGAIN || pid == -ENOMEM) return pid;
+  if (pid < 0) return 0;
+  long r;
+  do r = SYSCALL(wait4, pid, 0, 0, 0);
+  while (r == -EINTR);
+  return r < 0 ? r : -EEXIST;
 }
 
 /** @see sethostname(2) */

@@ -67,9 +67,12 @@ void start_another(const int *fds, size_t count) {
 
 /* -- in our place -- */
 
+/* Nothing runs that the maker does not know: it may have given up meanwhile. */
 static _Noreturn void go_on(void *unused) {
+  struct call none = { 0 };
   finish_operation(&stage.machine);
   long r = tell_joined();
+  if (r >= 0) r = stage_await(&none);
   if (r < 0) report_failure(r);
   continue_plan(unused);
 }

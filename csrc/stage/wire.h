@@ -120,7 +120,7 @@ struct record {
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, once we have the terminal, and as an answer to READY; then
+/* A message to the stage: GO once its ids are mapped, once it is known where it has made itself once more, once we have the terminal, and as an answer to READY; then
    signals for the payload, or for its process group; END of the payload and the stage; EXEC, with the fds of another
    stage, which its plan counts from FIRST_FD on: it is made as a child of this one, inside of everything that the
    payload is in. */

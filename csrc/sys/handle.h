@@ -16,11 +16,12 @@ struct stage_handle {
   int control;
   int plan; /* of a timed one, else -1 */
   size_t times;
-  int detached;  /* goes on without its maker */
-  int own_pids;  /* its end is the end of everything in it */
-  int joining;   /* its next message is its pidfd: it is made by another stage */
+  int detached; /* goes on without its maker */
+  int own_pids; /* its end is the end of everything in it */
+  int joining; /* so many next messages are its pidfd: it is made by another stage, or once more by itself */
   int terminal;  /* the one behind that is the payload's terminal */
-  int announces; /* a message tells when all is set up */
+  int mapped;    /* a message tells when its ids can be mapped */
+  int announces; /* one tells when all is set up */
   int started;
   int reaped;
 };

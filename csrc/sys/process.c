@@ -102,8 +102,9 @@ static struct stage_handle *push_stage(lua_State *L, int at) {
   stage->detached = boolean_option(L, at, "detached");
   stage->own_pids = boolean_option(L, at, "own_pids");
   stage->terminal = boolean_option(L, at, "terminal");
+  stage->mapped = boolean_option(L, at, "mapped");
   stage->announces = boolean_option(L, at, "announces");
-  stage->joining = boolean_option(L, at, "remade");
+  stage->joining = (int)integer_option(L, at, "remade");
   return stage;
 }
 
@@ -131,7 +132,8 @@ static int push_spawn_failure(lua_State *L, const struct spawn *request, int err
  *   fds of namespaces that are joined first), cgroup (fd of the directory of a control group that it is made in),
  *   capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the plan must await them),
  *   times (how many the stage is to note: one more than there are operations, or 0), detached, own_pids (its end ends
- *   all in it), terminal (the plan has hand_over), announces (it has announce), remade (it has remake), name (that others see of it)
+ *   all in it), terminal (the plan has hand_over), mapped (it announces first that it awaits its ids), announces
+ *   (that all is set up), remade (how many remake it has), name (that others see of it)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried

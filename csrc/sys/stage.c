@@ -30,7 +30,7 @@ static int in_turn(const struct stage_handle *stage, const struct record *record
   if (stage->joining) return record->kind == RECORD_JOINED || record->kind == RECORD_FAILED;
   switch (record->kind) {
   case RECORD_TERMINAL: return stage->terminal;
-  case RECORD_READY: return stage->announces && !stage->terminal;
+  case RECORD_READY: return stage->mapped || (stage->announces && !stage->terminal);
   case RECORD_STARTED: return !stage->started && !stage->terminal && !stage->announces;
   case RECORD_FAILED: return !stage->started;
   case RECORD_RECORDED:
@@ -88,7 +88,7 @@ static void forget_first(struct stage_handle *stage) {
 /* A stage whose pidfd we have no number for is of no use. */
 static int push_joined(lua_State *L, struct stage_handle *stage, struct record *record, int fd) {
   forget_first(stage);
-  stage->joining = 0;
+  stage->joining--;
   stage->pidfd = fd;
   if (fd < 0) *record = (struct record){ .kind = RECORD_FAILED, .status = EMFILE };
   return push_record(L, record);
@@ -124,7 +124,7 @@ static int stage_receive(lua_State *L) {
   }
   if (record.kind == RECORD_JOINED) return push_joined(L, stage, &record, own);
   if (record.kind == RECORD_TERMINAL) return push_terminal(L, stage, fd);
-  if (record.kind == RECORD_READY) stage->announces = 0;
+  if (record.kind == RECORD_READY) *(stage->mapped ? &stage->mapped : &stage->announces) = 0;
   if (record.kind == RECORD_STARTED) stage->started = 1;
   return push_record(L, &record);
 }

@@ -25,6 +25,17 @@ local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
 
 -- -- sections --
 
+local function record_clock(plan, recipe)
+  if not plan.new.time then return end
+  plan:owner "clock"
+  plan.setup:unshare "time"
+  local lines = {}
+  for clock, seconds in pairs(recipe.clock or {}) do lines[#lines + 1] = ("%s %d 0\n"):format(clock, seconds) end
+  if #lines > 0 then plan.setup:write(plan:proc_file "timens_offsets", table.concat(lines)) end
+  -- Entered at once: before Linux 6.3 a vfork into another time namespace is refused.
+  plan.setup:setns(plan.setup:open(nil, "/proc/self/ns/time_for_children", "read"), "time")
+end
+
 --- The fd of a namespace that a recipe joins.
 local function handle_of(kind, handle)
   if type(handle) ~= "string" then return handle end
@@ -34,26 +45,10 @@ local function handle_of(kind, handle)
     reason = not errno and message or nil }
 end
 
---- What is new in a joined user namespace: it can be made from inside only, by a stage that nobody in there may look into;
---- and its PID 1 by making the stage once more.
-local function record_new_in_joined(plan)
-  plan:owner "new namespaces"
-  local apart = {}
-  for _, kind in ipairs(plan.unshared) do
-    if kind ~= "pid" then apart[#apart + 1] = kind end
-  end
-  plan.setup:unshare(apart)
-  if plan.remade then plan.setup:remake "pid" end
-end
-
---- A new user namespace has no say over what is joined: that comes before it, by a process of ours that makes the stage.
-local function record_joins(plan, joined)
-  if joined.user then plan.setup:dumpable(0) end
-  if joined.mount then -- what is /proc in there is somebody else's
-    plan:owner "namespaces"
-    plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
-  end
-  for _, kind in ipairs { "user", "cgroup", "ipc", "uts", "net", "pid", "mount", "time" } do
+--- Joins those of these kinds. A new user namespace has no say over what is joined: that comes before it, by a process of
+--- ours that makes the stage.
+local function record_joins_of(plan, joined, kinds)
+  for _, kind in ipairs(kinds) do
     if joined[kind] then
       plan:owner("join namespace " .. kind)
       local handle, err = handle_of(kind, joined[kind])
@@ -61,8 +56,54 @@ local function record_joins(plan, joined)
       if plan.new.user then table.insert(plan.joins, handle) else plan.setup:setns(handle, kind) end
     end
   end
-  if joined.user then record_new_in_joined(plan) end
   return true
+end
+
+--- What is new in a joined namespace is made from inside: its PID 1 by making the stage once more. What the stage does by
+--- files of its own /proc comes before, and is inherited.
+local function record_new_in_joined(plan, recipe, joined)
+  if plan.remade > 0 then
+    record_clock(plan, recipe)
+    scheduling.record_setup(plan, recipe.scheduling)
+  end
+  plan:owner "new namespaces"
+  if joined.user then plan.setup:unshare(plan.unshared) end
+  if joined.pid and plan.remade > 0 then plan.setup:remake {} end
+  if plan.new.pid and plan.remade > 0 and not plan.payload_is_init then plan.setup:remake "pid" end
+end
+
+--- A file of the stage's own, from a /proc of the PID namespace that it has come to live in: it has other numbers there.
+local function open_in_own_proc(setup, name)
+  local here = setup:open(nil, ".", { "path", "directory" })
+  local context = setup:fsopen "proc"
+  setup:fsconfig(context)
+  setup:fchdir(setup:fsmount(context))
+  local file = setup:open(nil, name, "read")
+  setup:fchdir(here)
+  return file
+end
+
+--- The file of the stage's children, where there is no new PID namespace.
+local function record_children(plan)
+  if plan.new.pid or plan.detached == LIFETIMES.last then return end
+  plan:owner "reaper"
+  plan.children = plan.remade > 0 and open_in_own_proc(plan.setup, "thread-self/children")
+    or plan.setup:open(nil, "/proc/thread-self/children", "read")
+end
+
+--- Nobody who lives in what is joined may look into the stage. What is /proc there is somebody else's, or out of reach later.
+local function record_joins(plan, recipe, joined)
+  plan:owner "user"
+  if joined.user or plan.remade > 0 then plan.setup:dumpable(0) end
+  local ok, err = record_joins_of(plan, joined, { "user", "cgroup", "ipc", "uts", "net", "pid" })
+  if not ok then return nil, err end
+  record_new_in_joined(plan, recipe, joined)
+  record_children(plan)
+  if joined.mount or plan.identity.inner then
+    plan:owner "namespaces"
+    plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
+  end
+  return record_joins_of(plan, joined, { "mount", "time" })
 end
 
 --- Into the control groups that a run has made: by the register of each; empty where the stage is made in it. What the
@@ -98,26 +139,15 @@ local function record_names(plan, recipe, new)
   end
 end
 
-local function record_clock(plan, recipe)
-  if not plan.new.time then return end
-  plan:owner "clock"
-  plan.setup:unshare "time"
-  local lines = {}
-  for clock, seconds in pairs(recipe.clock or {}) do lines[#lines + 1] = ("%s %d 0\n"):format(clock, seconds) end
-  if #lines > 0 then plan.setup:write(plan:proc_file "timens_offsets", table.concat(lines)) end
-  -- Entered at once: before Linux 6.3 a vfork into another time namespace is refused.
-  plan.setup:setns(plan.setup:open(nil, "/proc/self/ns/time_for_children", "read"), "time")
-end
-
 --- Refuses user namespaces in the sandbox, besides the filter; where a container's /proc/sys is read-only, it is the
 --- filter's matter alone.
 local function record_nesting(plan, recipe)
-  if plan.nesting or not plan.new.user then return end
+  if plan.nesting or recipe.nesting == "impossible" or not plan.new.user then return end
   plan:owner "no nested user namespaces"
   plan:need "sys_resource"
   if seccomp.has_profile(recipe) then plan.setup:optional("EROFS", "ENOENT", "EACCES") end
   local limit = plan.setup:open(nil, "/proc/sys/user/max_user_namespaces", "write")
-  plan.setup:write(limit, "0")
+  plan.setup:write(limit, plan.identity.inner == true and "1" or "0")
   plan.setup:close(limit)
 end
 
@@ -131,17 +161,17 @@ end
 
 local function record_setup(plan, recipe, joined, groups, target)
   if target then target:record_outside(plan) end
-  local ok, err = record_joins(plan, joined)
+  local ok, err = record_joins(plan, recipe, joined)
   if not ok then return nil, err end
   plan:owner "user"
-  if plan.identity.new and plan.identity.privileged then plan.setup:await() end
+  plan.identity:record_wait(plan)
   record_groups(plan, groups)
-  record_clock(plan, recipe)
+  if plan.remade == 0 then record_clock(plan, recipe) end
   plan:owner "user"
   plan.identity:record(plan)
   plan.setup:dumpable(0)
   if target then target:record_root(plan) end
-  scheduling.record_setup(plan, recipe.scheduling)
+  if plan.remade == 0 then scheduling.record_setup(plan, recipe.scheduling) end
   record_nesting(plan, recipe)
   plan:owner "session"
   if not plan.inherit.session then plan.setup:setsid() end
@@ -153,10 +183,10 @@ local function record_setup(plan, recipe, joined, groups, target)
     plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
+  if plan.identity.inner then plan.own_process = plan.setup:open(nil, "/proc/self", { "path", "directory" }) end
   plan.setup:tolerate("ENOENT"):note_namespaces(plan.own_namespaces)
   return true
 end
-
 
 local function is_root(item)
   return entry.is(item) and item.verb.mount and (item.verb.target or item.target) == "/"
@@ -258,10 +288,37 @@ local function guard_of(plan, recipe, capabilities)
   return CAP_WAKE_ALARM
 end
 
+--- A new user namespace below the sandbox's, with the same ids. The files of /proc by which that is said are the
+--- process's own only while it could be looked into; nobody else is in the sandbox yet.
+local function record_new_inner(plan)
+  local drop, identity = plan.drop, plan.identity
+  drop:unshare "user"
+  drop:dumpable(1)
+  for _, file in ipairs {
+    { "setgroups", "deny" }, { "gid_map", ("%d %d 1"):format(identity.gid, identity.gid) },
+    { "uid_map", ("%d %d 1"):format(identity.uid, identity.uid) },
+  } do
+    local fd = drop:open(plan.own_process, file[1], "write")
+    drop:write(fd, file[2])
+    drop:close(fd)
+  end
+  drop:dumpable(0)
+end
+
+--- From here on what is held is held over nothing that has been set up.
+local function record_inner(plan)
+  local inner = plan.identity.inner
+  if not inner then return end
+  plan:owner "inner user namespace"
+  if inner == true then record_new_inner(plan) else plan.drop:setns(inner, "user") end
+  plan.drop:note_namespaces(plan.own_namespaces)
+end
+
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 -- @param confined whether the ruleset keeps signals within the sandbox
 local function record_drop(plan, recipe, held, ruleset, confined)
   local drop = plan.drop
+  record_inner(plan)
   plan:owner "privileges"
   record_bounds(plan, held)
   if recipe.no_new_privs ~= false then drop:no_new_privs() end
@@ -296,28 +353,32 @@ local function default_environment(plan, recipe)
   }, recipe.env)
 end
 
---- Registers that every run fills, and the fd of the children file where there is no PID namespace.
+--- Registers that every run fills.
 local function reserve_registers(plan)
   plan.streams = { plan.first:register(), plan.first:register(), plan.first:register() }
-  if not plan.new.pid and plan.detached ~= LIFETIMES.last then
-    plan:owner "reaper"
-    plan.children = plan.setup:open(nil, "/proc/thread-self/children", "read")
-  end
 end
 
-local function new_plan(recipe, new, joined, identity, tty, groups)
+--- How often the stage makes itself once more: to live in a PID namespace that it joins, as it does in a sandbox that is
+--- entered only by its child; and as PID 1 of a new one there.
+local function times_remade(recipe, new, joined, target)
+  if target or new.user then return 0 end
+  return (joined.pid and 1 or 0) + (new.pid and (joined.user or joined.pid) and recipe.init ~= false and 1 or 0)
+end
+
+local function new_plan(recipe, new, joined, identity, tty, groups, target)
   local inherit = recipe.inherit or {}
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
-    nesting = recipe.nesting or seccomp.only_logs(recipe), inherit = inherit,
+    nesting = recipe.nesting == true or seccomp.only_logs(recipe), inherit = inherit,
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
     detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
-    tty = tty, joins = {}, remade = joined.user and new.pid and recipe.init ~= false,
+    tty = tty, joins = {}, remade = times_remade(recipe, new, joined, target),
   }
   plan.unshared = {}
   for kind in pairs(new) do
     local made_apart = kind == "user" and identity.delegated or kind == "time" or kind == "cgroup" and groups
-    if not made_apart and not (kind == "pid" and plan.payload_is_init) then plan.unshared[#plan.unshared + 1] = kind end
+      or kind == "pid" and (plan.payload_is_init or plan.remade > 0)
+    if not made_apart then plan.unshared[#plan.unshared + 1] = kind end
   end
   return plan
 end
@@ -405,7 +466,7 @@ local function compile(recipe, new, joined, at, tty, target)
   if not identity then return nil, err end
   groups, err = groups_of(recipe)
   if groups == nil then return nil, err end
-  local plan = new_plan(recipe, new, joined, identity, tty, groups)
+  local plan = new_plan(recipe, new, joined, identity, tty, groups, target)
   reserve_registers(plan)
   ok, err = record_setup(plan, recipe, joined, groups, target)
   if not ok then return nil, err end

@@ -20,6 +20,8 @@ local function choose_namespaces(recipe, problems, at)
       new[kind] = wanted.listed[kind] or wanted.all and kind ~= "time" or nil
     elseif named == true then
       new[kind] = true
+    elseif type(named) == "table" then
+      new[kind], joined[kind] = true, named.below
     elseif named ~= false then
       joined[kind] = named
     end
@@ -46,20 +48,20 @@ local function complain_about_joins(recipe, new, joined, problems, at)
     if type(recipe.user) ~= "table" or not recipe.user.uid or not recipe.user.gid then
       complain(problems, at, "a joined user namespace needs user = { uid =, gid = }, the ids inside")
     end
-    if recipe.clock and new.pid and recipe.init ~= false then
-      complain(problems, at, "clock and a new PID namespace in a joined user namespace need init = false")
-    end
     return
   end
   for kind in pairs(new.user and joined or {}) do
-    if not JOINED_BEFORE[kind] then
+    if new[kind] then
+      complain(problems, at, "a new PID namespace below another one cannot be in a new user namespace: join its user namespace, "
+        .. "too, or list namespaces without user")
+    elseif not JOINED_BEFORE[kind] then
       complain(problems, at, "a %s namespace cannot be joined from inside a new user namespace: join its user namespace, too, "
         .. "or list namespaces without user", kind)
     end
   end
 end
 
-local function complain_about_files(recipe, new, problems, at)
+local function complain_about_files(recipe, new, joined, problems, at)
   local seen = {}
   if recipe.fs and #recipe.fs > 0 and not new.mount then
     complain(problems, at, "fs needs a new mount namespace")
@@ -76,8 +78,9 @@ local function complain_about_files(recipe, new, problems, at)
       if target == "/" and not (item.verb.mount or item.verb.at_root) then
         complain(problems, item.at, "fs.%s cannot be at /", item.verb.name)
       end
-      if item.verb.needs and not new[item.verb.needs] and not item.options.shared then
-        complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, item.verb.needs)
+      local needs = item.verb.needs
+      if needs and not (new[needs] or joined[needs] or item.options.shared) then
+        complain(problems, item.at, "fs.%s needs a new %s namespace", item.verb.name, needs)
       end
     end
   end
@@ -107,7 +110,7 @@ end
 local function check(recipe, problems, at)
   local new, joined = choose_namespaces(recipe, problems, at)
   complain_about_joins(recipe, new, joined, problems, at)
-  complain_about_files(recipe, new, problems, at)
+  complain_about_files(recipe, new, joined, problems, at)
   complain_about_rules(recipe, new, problems, at)
   if (recipe.hostname or recipe.domainname) and not new.uts then
     complain(problems, at, "hostname and domainname need a new UTS namespace")

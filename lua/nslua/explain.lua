@@ -30,7 +30,11 @@ local function facts_of(title, ready)
   for kind, handle in pairs(ready.joined) do joined[kind] = tostring(handle) end
   return {
     sandbox = title, namespaces = { new = names.sorted(ready.new), joined = joined },
-    user = { uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map, gid_map = identity.gid_map },
+    user = {
+      uid = identity.uid, gid = identity.gid, uid_map = identity.uid_map or identity.map and "by a function",
+      gid_map = identity.gid_map or identity.map and "by a function",
+      inner = identity.inner and (identity.inner == true and "new" or "joined"),
+    },
     hostname = ready.hostname, domainname = recipe.domainname, net = ready.plan.net, files = files,
     capabilities = names.capabilities(ready.held.permitted), no_new_privs = recipe.no_new_privs ~= false,
     nesting = recipe.nesting or false,
@@ -127,6 +131,10 @@ local function scheduling_words(scheduling)
   return table.concat(words, ", ")
 end
 
+local INNER <const> = {
+  new = "and then in a user namespace of its own below that", joined = "and then in another user namespace, which is joined",
+}
+
 local function yes_no(value) return value and "yes" or "no" end
 
 local function branches(facts)
@@ -140,14 +148,14 @@ local function branches(facts)
   end
   branch("namespaces", #facts.namespaces.new > 0 and "new: " .. table.concat(facts.namespaces.new, " ") or "none new", joined)
   branch("user", ("uid %d, gid %d"):format(facts.user.uid, facts.user.gid), {
-    "uid " .. map_words(facts.user.uid_map), "gid " .. map_words(facts.user.gid_map),
+    "uid " .. map_words(facts.user.uid_map), "gid " .. map_words(facts.user.gid_map), INNER[facts.user.inner],
   })
   if facts.hostname then branch("hostname", escape(facts.hostname)) end
   branch("net", facts.net)
   branch("files", #facts.files == 0 and "as the caller" or "", file_nodes(facts.files))
   branch("privileges", ("capabilities: %s; no new ones: %s; nested sandboxes: %s"):format(
     #facts.capabilities > 0 and table.concat(facts.capabilities, " ") or "none", yes_no(facts.no_new_privs),
-    yes_no(facts.nesting)))
+    facts.nesting == "impossible" and "no, or it does not start" or yes_no(facts.nesting)))
   branch("seccomp", facts.seccomp)
   branch("landlock", escape(facts.landlock))
   branch("env", "", environment_lines(facts.env))

@@ -119,6 +119,7 @@ local H = {
   reopen = {
     ESTALE = "what the fd refers to is not at its path any more: it was moved, deleted, or something is mounted over it",
   },
+  expect_no_user_namespaces = { EEXIST = "the payload could make a user namespace; nesting = false refuses it" },
   open = {
     ENOENT = function(failure)
       return failure.step:find "^remount" and "there is nothing to remount; { optional = true } skips it then" or nil

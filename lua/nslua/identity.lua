@@ -25,10 +25,10 @@ local function has_foreign_groups(caller)
   return false
 end
 
---- The ids of the caller's own user namespace, as { first, count } of each line.
-local function mapped_ranges(kind)
+--- The ids of a process's user namespace (without a pid, the caller's own), as { first, count } of each line; and the text.
+local function mapped_ranges(kind, pid)
   local ranges = {}
-  local path = "/proc/self/" .. kind .. "_map"
+  local path = ("/proc/%s/%s_map"):format(pid or "self", kind)
   local text
   local file, message, errno = io.open(path)
   if file then
@@ -40,7 +40,7 @@ local function mapped_ranges(kind)
     local first, _, count = line:match "^%s*(%d+)%s+(%d+)%s+(%d+)"
     ranges[#ranges + 1] = { math.tointeger(first), math.tointeger(count) }
   end
-  return ranges
+  return ranges, text
 end
 
 --- An id of the private range that this process has for itself, or where that is not mapped (we are
@@ -91,7 +91,7 @@ end
 
 --- Whether the kernel lets the sandbox change its groups: an ordinary caller could shed one by which others refuse it
 -- something, so with maps that it writes itself it may not.
-function Identity:may_set_groups() return self.privileged or self.delegated or false end
+function Identity:may_set_groups() return self.privileged or self.delegated or self.map ~= nil end
 
 --- The supplementary groups wanted; or nil and a problem.
 local function read_groups(self, groups)
@@ -118,8 +118,12 @@ end
 --- Whether an ordinary caller may write this map itself.
 local function is_own(map, own) return #map == 1 and map[1][2] == own and map[1][3] == 1 end
 
---- One kind of id inside, outside, and its map.
+--- One kind of id inside, outside, and its map. Somebody else's map is known when it is there.
 local function choose_id(self, kind, wanted, user)
+  if self.map then
+    self[kind], self.ranges[kind] = wanted[kind], {}
+    return nil
+  end
   local caller_id = self.caller[kind]
   local map = wanted[kind .. "_map"] or wanted.auto and automatic_map(self, kind, wanted.size)
   local id = wanted[kind] or map and map[1][1] or user == "root" and 0 or self.privileged and DEFAULT_ID or caller_id
@@ -134,6 +138,19 @@ local function choose_id(self, kind, wanted, user)
   self.ranges[kind] = map or { { id, host, 1 } }
   self[kind .. "_map"] = map_text(self.ranges[kind])
   self.delegated = self.delegated or not self.privileged and not is_own(self.ranges[kind], caller_id)
+end
+
+--- A new inner user namespace is mapped by a process in it, which can give it its own ids only.
+local function problem_of_inner(self)
+  if not self.inner then return nil end
+  if not self.holds then return "user.inner needs another user namespace around it (namespaces.user)" end
+  if self.inner == true and (not self.new or self.map) then
+    return "user.inner = true needs a new user namespace around it, with ids that nslua maps"
+  end
+  for _, kind in ipairs { "uid", "gid" } do
+    local map = self.ranges[kind]
+    if self.inner == true and (#map ~= 1 or map[1][3] ~= 1) then return "user.inner = true goes with a single uid and gid" end
+  end
 end
 
 --- Raises an nslua.error when the caller's own maps cannot be read.
@@ -154,24 +171,27 @@ function Identity.of(user, new, joined, target, keeps_groups)
   self.privileged = self.private ~= nil
   self.holds = new or joined or self.privileged -- capabilities, before they are dropped
   local wanted = type(user) == "table" and user or user == "auto" and { auto = true } or {}
+  self.map, self.inner = new and wanted.map or nil, wanted.inner
   local problem
   if new then
     problem = choose_id(self, "uid", wanted, user) or choose_id(self, "gid", wanted, user)
     if problem then return nil, problem end
-  elseif user and not joined then
+  elseif user and not joined and not self.inner then
     return nil, "user needs a new user namespace (namespaces.user)"
   else
     self.uid, self.gid = wanted.uid or caller.uid, wanted.gid or caller.gid
   end
   if target then self.host_uid, self.host_gid = target.host_uid, target.host_gid end
   self.groups, problem = read_groups(self, wanted.groups)
+  problem = problem or problem_of_inner(self)
   if problem then return nil, problem end
   self.home = home_of(self.uid)
   return self
 end
 
---- Whether the stage begins as uid 0: becoming another one would cost it its capabilities.
+--- Whether the stage begins as uid 0, or may: becoming another one would cost it its capabilities.
 local function is_root_inside(self)
+  if self.map then return self.uid ~= 0 end
   return self.new and self.uid ~= 0 and outside(self.ranges.uid, 0) == self.caller.uid
 end
 
@@ -203,6 +223,32 @@ function Identity:record(plan)
   setup:setresuid(self.uid, self.uid, self.uid)
 end
 
+--- Records the wait for ids that are mapped from outside: by us, or by a function, whose user has to be let.
+function Identity:record_wait(plan)
+  if self.map then
+    plan.setup:dumpable(1)
+    plan.setup:announce()
+    plan.setup:dumpable(0)
+  elseif self.new and self.privileged then
+    plan.setup:await()
+  end
+end
+
+--- The map of a process's user namespace, which has to have our id.
+-- @treturn[1] string lines "inside outside count"
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Identity:read_map(kind, pid)
+  local ok, ranges, text = pcall(mapped_ranges, kind, pid)
+  if not ok then return nil, ranges end
+  for _, range in ipairs(ranges) do
+    if self[kind] >= range[1] and self[kind] < range[1] + range[2] then
+      return (text:gsub(" +", " "):gsub("\n ", "\n"):gsub("^ ", ""):gsub("\n$", ""))
+    end
+  end
+  return nil, Error.new { step = "user.map", reason = ("it has not mapped the %s %d"):format(kind, self[kind]) }
+end
+
 --- The map of an idmapped mount that gives what `owner` owns to the sandbox's user.
 function Identity:idmap(owner_uid, owner_gid)
   return own_line(owner_uid, self.host_uid), own_line(owner_gid, self.host_gid)
@@ -210,7 +256,7 @@ end
 
 --- What an id inside is to the host; nil when it is not mapped.
 function Identity:host_id(kind, id)
-  if not self.new then return id end
+  if not self.new or self.map then return id end
   return outside(self.ranges[kind], id)
 end
 

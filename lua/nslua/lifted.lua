@@ -34,7 +34,7 @@ end
 -- @treturn ?string
 function M.problem(plan, groups, may_mount)
   local identity = plan.identity
-  if identity.new and identity.host_uid ~= identity.caller.uid then return nil end
+  if identity.new and not identity.map and identity.host_uid ~= identity.caller.uid then return nil end
   for _, place in ipairs(groups.places) do
     local protected = place.nsdelegate and plan.new.cgroup
     if not protected then

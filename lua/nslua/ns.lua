@@ -76,6 +76,30 @@ function Handle:pin(path)
   return nil, failure("pin " .. path, errno, errno == EINVAL and "a mount namespace cannot be pinned in itself or below" or nil)
 end
 
+--- Who the caller would be in it: of a user namespace. A copy of this process joins it and looks.
+-- @treturn[1] integer uid
+-- @treturn[1] integer gid
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Handle:ids()
+  local reader, writer, errno = sys.pipe()
+  if not reader then return nil, failure("ids in " .. tostring(self), errno) end
+  local ours <close> = reader
+  local child, _
+  child, _, errno = sys.clone({}, function()
+    sys.dumpable(0) -- nobody who lives there may look at what is a copy of ours
+    local ok, _, why = sys.setns(self.fd, "user")
+    local id = sys.identity()
+    sys.write(writer, ok and ("%d %d"):format(id.uid, id.gid) or tostring(why))
+  end)
+  if not child then return nil, failure("ids in " .. tostring(self), errno) end
+  child:wait()
+  writer:close()
+  local uid, gid = (sys.read(ours, 64) or ""):match "^(%d+) ?(%d*)$"
+  if gid and gid ~= "" then return math.tointeger(uid), math.tointeger(gid) end
+  return nil, failure("join " .. tostring(self), math.tointeger(tonumber(uid)))
+end
+
 function Handle:close() self.fd:close() end
 Handle.__close = Handle.close
 

@@ -156,6 +156,11 @@ local function record_privileges(section, owner, ready)
   end
   owner "payload"
   if ready.identity.holds then section:capset(ready.held.effective, ready.held.permitted, ready.held.inheritable) end
+  if ready.recipe.nesting == "impossible" then
+    owner "nesting"
+    section:expect_no_user_namespaces()
+    owner "payload"
+  end
   section:hold()
   if filters and filters.mode then
     owner "recorder of seccomp"

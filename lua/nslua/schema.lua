@@ -21,6 +21,16 @@ local function joined(value)
   return nil, "a handle (of nslua.ns), fd or file of a namespace"
 end
 
+--- A PID namespace may be new, and below another one than the caller's.
+local below = check.record { below = check.any_of(check.source, joined) }
+
+local function placed(value)
+  if type(value) ~= "table" or getmetatable(value) ~= nil or value.below == nil then
+    return nil, "{ below = a namespace }"
+  end
+  return below(value)
+end
+
 --- Array part: exactly these are new. Named keys only: all are new, but for these.
 local function namespaces(value)
   if type(value) ~= "table" then return nil, "a table, as { \"uts\", \"ipc\" } or { net = false }" end
@@ -34,7 +44,7 @@ local function namespaces(value)
     else
       local good, problem = kind(key)
       if not good then return nil, "a table of " .. problem .. " (not " .. check.describe(key) .. ")" end
-      local how, what = check.any_of(check.boolean, check.source, joined)(item)
+      local how, what = check.any_of(check.boolean, check.source, joined, good == "pid" and placed or nil)(item)
       if how == nil then return nil, ("a table where %s is %s"):format(key, what) end
       named[key] = how
     end
@@ -57,8 +67,14 @@ local function id_map(value)
   return map
 end
 
+local function callable(value)
+  if type(value) == "function" then return value end
+  return nil, "a function"
+end
+
 local user_record = check.record {
-  uid = check.id, gid = check.id, uid_map = id_map, gid_map = id_map, auto = check.one_of { true },
+  map = callable, inner = check.any_of(check.one_of { true }, joined), uid = check.id, gid = check.id,
+  uid_map = id_map, gid_map = id_map, auto = check.one_of { true },
   size = check.integer(1, 1 << 27), groups = check.any_of(check.one_of { "strict" }, check.list_of(check.id)),
 }
 
@@ -67,6 +83,9 @@ local function user(value)
   if not good then return nil, problem end
   if good.size and not good.auto then return nil, "a table where size goes with auto = true" end
   if good.auto and (good.uid_map or good.gid_map) then return nil, "a table of either auto or maps" end
+  if good.map and (good.auto or good.uid_map or good.gid_map or not good.uid or not good.gid) then
+    return nil, "a table where map goes with uid and gid, and no other maps"
+  end
   return good
 end
 
@@ -222,19 +241,25 @@ local fields = {
     default = "all new (time only with clock)",
     doc = "Which namespaces are new. An array part says exactly which: `{ \"uts\", \"ipc\" }`. Named "
       .. "keys alone adjust the default: `net = false` keeps the caller's; a path (`/proc/PID/ns/net`), "
-      .. "a handle of `nslua.ns`, or an open fd of one joins.",
+      .. "a handle of `nslua.ns`, or an open fd of one joins. `pid = { below = handle }` is new, and below that one. In a "
+      .. "user namespace that is joined, `user` says the ids (`handle:ids()` tells those of the caller).",
   },
   {
     name = "user",
     type = check.any_of(check.one_of { "self", "root", "auto" }, user),
-    values = "\"self\" | \"root\" | \"auto\" | { uid=, gid=, uid_map=, gid_map=, auto=, size=, groups= }", default = "\"self\"",
+    values = "\"self\" | \"root\" | \"auto\" | { uid=, gid=, uid_map=, gid_map=, auto=, size=, groups=, map=, inner= }",
+    default = "\"self\"",
     doc = "`\"self\"`: an ordinary caller keeps its uid and gid; root gets an unprivileged host id of "
       .. "its own, 1000 inside. `\"root\"`: the same outside, 0 inside. `\"auto\"`: the ids that are the caller's to give, 0 "
       .. "inside being the caller's own and the ones of subuid(5) following, through newuidmap(1); for root 65536 private ones. "
       .. "`{ auto = true, size = 1000 }`: so many of them. A table: `uid` and `gid` inside, "
       .. "and maps of entries `{ inside, outside, count }`; `groups`: the supplementary groups, none by "
       .. "default. An ordinary caller cannot drop its own: they stay, and the result says so, unless "
-      .. "`groups = \"strict\"` makes that an error.",
+      .. "`groups = \"strict\"` makes that an error. "
+      .. "`map`: a function that maps the ids of the new user namespace from outside, called with the pid of the process "
+      .. "that waits in it; nil and a reason, or an error, ends the start. `inner`: when all is set up, the sandbox goes "
+      .. "into one more user namespace: with `true` a new one, in which its uid and gid stay the same and no other is "
+      .. "mapped; or that of a handle. The mounts then belong to the outer one: what `caps` gives is no power over them.",
   },
   {
     name = "hostname", type = check.hostname, values = "text", default = "\"sandbox\"",
@@ -292,11 +317,13 @@ local fields = {
       .. "Capability sys_admin, and what it mounts, goes without the default rule.",
   },
   {
-    name = "nesting", type = check.boolean, values = "boolean", default = "false",
+    name = "nesting", type = check.any_of(check.boolean, check.one_of { "impossible" }), values = "boolean | \"impossible\"",
+    default = "false",
     doc = "Whether the payload may make user namespaces, and in them sandboxes of its own. Otherwise the filter and the "
       .. "kernel's limit on them refuse it. With `true` the calls for mounts and namespaces are open to it, `/proc` is whole, "
       .. "and the default rule of `landlock` is left out, because they would be in the way: this is the largest loosening "
-      .. "there is short of sharing. A payload with uid 0 inside needs the capability setfcap for it.",
+      .. "there is short of sharing. A payload with uid 0 inside needs the capability setfcap for it. `\"impossible\"` is "
+      .. "as `false`, but the sandbox starts only where the kernel refuses user namespaces in it without that.",
   },
   {
     name = "env", type = env, merge = "map", values = "name = text | false; inherit = list of names | \"all\"",

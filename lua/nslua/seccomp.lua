@@ -41,7 +41,7 @@ function M.filters(recipe, own_pids, capabilities)
   local wanted = type(recipe.seccomp) == "table" and recipe.seccomp or {}
   local changed = wanted.allow or wanted.deny or wanted.default
   if wanted.profile == false then return add_programs({ profile = "none", instructions = 0 }, wanted) end
-  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting, not own_pids)
+  local own = profile_filter((changed or wanted.mode) and wanted, capabilities, recipe.nesting == true, not own_pids)
   local flags = wanted.log and LOG or 0
   local filters = {
     { program = own, flags = flags | (wanted.mode and listening_flags() or 0) },

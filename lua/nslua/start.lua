@@ -73,9 +73,17 @@ end
 
 -- -- the proof --
 
+--- The namespaces that the payload must be in.
+local function wanted_namespaces(ready)
+  local wanted, inner = {}, ready.identity.inner
+  for kind, handle in pairs(ready.joined) do wanted[kind] = not ready.new[kind] and handle or nil end
+  if inner then wanted.user = inner ~= true and inner or nil end
+  return wanted
+end
+
 --- Whether a namespace that was to be joined is another one than the payload's.
 local function is_elsewhere(ready, held)
-  for kind, handle in pairs(ready.joined) do
+  for kind, handle in pairs(wanted_namespaces(ready)) do
     local status = type(handle) ~= "string" and sys.fstat(handle)
     if status and status.inode ~= held.namespaces[kind] then return true end
   end
@@ -120,8 +128,9 @@ end
 
 local function enforced_of(ready, payload, held, skipped)
   return {
-    namespaces = namespaces_of(ready, held.namespaces), uid = held.uid, gid = held.gid, uid_map = ready.identity.uid_map,
-    gid_map = ready.identity.gid_map, supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
+    namespaces = namespaces_of(ready, held.namespaces), uid = held.uid, gid = held.gid,
+    uid_map = payload.uid_map or ready.identity.uid_map, gid_map = payload.gid_map or ready.identity.gid_map,
+    supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     securebits = sys.flag_names("securebits", held.securebits), no_new_privs = held.no_new_privs, skipped = skipped,
     seccomp = seccomp.enforced(ready.filters), landlock = copy(ready.landlock),
     limits = copy(payload.limits), scheduling = copy(ready.recipe.scheduling),
@@ -139,8 +148,8 @@ local function try_spawn(ready, payload, fds, userns, terminal, cgroup, times)
     namespaces = ready.namespaces, joins = joins, cgroup = cgroup, capabilities = ready.capabilities, uid_map = ready.uid_map,
     gid_map = ready.gid_map,
     proc_files = ready.proc_files, detached = ready.plan.detached ~= 0, own_pids = ready.own_pids,
-    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, remade = ready.plan.remade, times = times,
-    name = ready.title,
+    terminal = terminal ~= nil and ready.own_pty, announces = payload.announce ~= nil, remade = ready.plan.remade,
+    mapped = ready.identity.map ~= nil, times = times, name = ready.title,
   }
 end
 
@@ -228,12 +237,22 @@ end
 
 local function ended_early() return Error.new { step = "stage", reason = "it was killed while it set the sandbox up" } end
 
---- Where the stage is to go on as another process: whether it has.
-local function await_remade(ready, stage, payload, deadline)
+--- A message in the middle of the plan.
+local function await_message(ready, stage, payload, deadline, expected)
   local kind, record = next_message(ready, stage, deadline)
-  if kind == "joined" then return true end
+  if kind == expected then return true end
   if kind == "failed" then return nil, failure.of_plan(payload.operations .. payload.bytes, payload.owners, record) end
   return nil, kind and ended_early() or record
+end
+
+--- Where the stage is to go on as another process: whether it does.
+local function await_remade(ready, stage, payload, deadline)
+  for _ = 1, ready.plan.remade do
+    local ok, err = await_message(ready, stage, payload, deadline, "joined")
+    if not ok then return nil, err end
+    stage:go()
+  end
+  return true
 end
 
 --- What is told of a sandbox that is set up.
@@ -335,6 +354,27 @@ local function drop_group(group, err)
   group:remove()
 end
 
+-- -- ids that the caller's own function maps --
+
+--- Whether the function has mapped the ids of the stage that waits for it; the maps are noted as they are.
+local function map_ids(ready, stage, payload, deadline)
+  local identity, pid = ready.identity, M.stage_pid(stage)
+  local ok, result, reason = await_message(ready, stage, payload, deadline, "ready")
+  if not ok then return nil, result end
+  ok, result, reason = pcall(identity.map, pid)
+  if not ok then reason = result end
+  if not ok or reason ~= nil or result == false then
+    if getmetatable(reason) == Error then return nil, reason end
+    return nil, Error.new { step = "user.map", reason = reason and tostring(reason) or "it says that it has failed" }
+  end
+  for _, kind in ipairs { "uid", "gid" } do
+    local text, err = identity:read_map(kind, pid)
+    if not text then return nil, err end
+    payload[kind .. "_map"] = text
+  end
+  return stage:go()
+end
+
 -- -- the wait --
 
 --- Waits until the payload has started and is what it should be, in its group; otherwise all ends.
@@ -348,6 +388,23 @@ local function confirm(ready, stage, payload, deadline, terminal, group)
   end
   if not held then stage:close() end
   return held, err
+end
+
+--- What a stage needs of us before it can go on.
+-- @treturn[1] true
+-- @treturn[1] nil
+-- @treturn[1] ?nslua.cgroup
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+-- @treturn[2] ?nslua.cgroup
+local function accompany(ready, stage, payload, group, deadline)
+  local ok, err = await_remade(ready, stage, payload, deadline)
+  if ok and ready.identity.map then ok, err = map_ids(ready, stage, payload, deadline) end
+  if ok and not group and has_groups(ready) then
+    group, err = late_group(ready, stage)
+    ok = group
+  end
+  return ok and true, err, group or nil
 end
 
 --- Starts the stage, and waits until the payload has started.
@@ -367,20 +424,11 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline,
   local stage, err = spawn_stage(ready, payload, fds, userns, terminal, group, times)
   close_all(opened)
   if not stage then return nil, err, group end
-  if ready.plan.remade then
-    local ok
-    ok, err = await_remade(ready, stage, payload, deadline)
-    if not ok then
-      stage:close()
-      return nil, err, group
-    end
-  end
-  if not group and has_groups(ready) then
-    group, err = late_group(ready, stage)
-    if not group then
-      stage:close()
-      return nil, err
-    end
+  local ok
+  ok, err, group = accompany(ready, stage, payload, group, deadline)
+  if not ok then
+    stage:close()
+    return nil, err, group
   end
   local held
   held, err = confirm(ready, stage, payload, deadline, terminal, group)

@@ -1,9 +1,9 @@
 --- The options of bubblewrap's command line: one table, which parsing and the help text come from.
 --
 -- A row is the option's name, its operands (their words say their types), the line of help, and what it does to the
--- request: a table of what the command line asks for, which nslua.bwrap.recipe makes a recipe of. A row without that is
--- not supported yet, and says so. `creates`: it takes --perms; `sized`: it takes --size; `once`: a further one
--- takes its place, and it is said so; `words`: how it asks for its operands where bubblewrap has words of its own for that.
+-- request: a table of what the command line asks for, which nslua.bwrap.recipe makes a recipe of. `creates`:
+-- it takes --perms; `sized`: it takes --size; `once`: a further one takes its place, and it is said so; `words`: how it
+-- asks for its operands where bubblewrap has words of its own for that.
 -- @module nslua.bwrap.options
 local sys = require "nslua.sys"
 
@@ -205,6 +205,8 @@ function M.check_filters(request)
   end
 end
 
+local function refuse_label() die "labeling not supported on this system" end
+
 local function check_variable(name, message)
   if name == "" or name:find("=", 1, true) then die(message) end
 end
@@ -255,11 +257,11 @@ rows = {
   { "--unshare-uts", "", "A new UTS namespace", unshare "uts" },
   { "--unshare-cgroup", "", "A new cgroup namespace", unshare "cgroup" },
   { "--unshare-cgroup-try", "", "The same, if there can be one", try_unshare "cgroup" },
-  { "--userns", "FD", "Join this user namespace" },
-  { "--userns2", "FD", "Join this user namespace after the set-up" },
+  { "--userns", "FD", "Join this user namespace", use_fd "userns", once = true },
+  { "--userns2", "FD", "Join this user namespace after the set-up", use_fd "userns2", once = true },
   { "--disable-userns", "", "No further user namespaces inside (needs --unshare-user)", set "disable_userns" },
   { "--assert-userns-disabled", "", "Fail unless there can be none", set "assert_userns_disabled" },
-  { "--pidns", "FD", "Join this PID namespace" },
+  { "--pidns", "FD", "Join this PID namespace (or, with --unshare-pid, go below it)", use_fd "pidns", once = true },
   { "--uid", "UID", "The uid inside (needs --unshare-user)", set "uid", once = true },
   { "--gid", "GID", "The gid inside (needs --unshare-user)", set "gid", once = true },
   { "--hostname", "NAME", "The host name inside (needs --unshare-uts)", set "hostname", once = true },
@@ -329,8 +331,8 @@ rows = {
     "--ro-overlay", "DEST", "A read-only overlay", overlay("--ro-overlay", 2, "two", function() return {} end),
     layered = true,
   },
-  { "--exec-label", "LABEL", "SELinux: the label of the command" },
-  { "--file-label", "LABEL", "SELinux: the label of what is made" },
+  { "--exec-label", "LABEL", "SELinux: the label of the command (refused)", refuse_label },
+  { "--file-label", "LABEL", "SELinux: the label of what is made (refused)", refuse_label },
   { "--proc", "DEST", "A new /proc", make("proc", { full = true, hidepid = "off" }) },
   {
     "--dev", "DEST", "A new /dev",
@@ -377,7 +379,9 @@ rows = {
     end,
   },
   { "--block-fd", "FD", "Wait with the command until FD can be read", use_fd "block_fd", once = true },
-  { "--userns-block-fd", "FD", "Wait until somebody has mapped the ids" },
+  {
+    "--userns-block-fd", "FD", "Wait until FD can be read: somebody has mapped the ids", use_fd "userns_block_fd", once = true,
+  },
   { "--info-fd", "FD", "Write pid and namespaces to FD", use_fd "info_fd", once = true },
   {
     "--json-status-fd", "FD", "Write the same, and the exit status, to FD, a line of JSON each", use_fd "json_status_fd",
@@ -479,7 +483,6 @@ function M.parse(words, request)
       break
     end
     local row = by_name[words[at]] or die("Unknown option %s", words[at])
-    if not row[4] then die("%s is not supported yet", row[1]) end
     local operands, n = operands_of(row, words, at)
     check_modifiers(request, row)
     note_given(request, row)
@@ -495,8 +498,7 @@ end
 function M.usage(name)
   local lines = { ("usage: %s [OPTIONS...] [--] COMMAND [ARGS...]\n"):format(name) }
   for _, row in ipairs(rows) do
-    local remark = row[4] and "" or " (not supported yet)"
-    lines[#lines + 1] = ("    %-28s %s%s"):format(row[1] .. (row[2] ~= "" and " " .. row[2] or ""), row[3], remark)
+    lines[#lines + 1] = ("    %-28s %s"):format(row[1] .. (row[2] ~= "" and " " .. row[2] or ""), row[3])
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -78,6 +78,7 @@ local FIELDS <const> = {
   { "fs", fs_of }, { "net", function(request) return not request.unshare.net and '"host"' or nil end },
   { "caps", caps_of }, { "seccomp", seccomp_of }, { "env", env_of }, { "cwd", cwd_of },
   { "init", function(request) return request.as_pid_1 and "false" or nil end },
+  { "nesting", function(request) return recipes.nesting_of(request) == "impossible" and '"impossible"' or nil end },
 }
 
 -- -- what bubblewrap would do besides --
@@ -92,7 +93,10 @@ local NOTES <const> = {
   { function(request) return request.unshare.uts and not request.hostname end, "keep the host's name",
     'inherit = { "hostname" }' },
   { always, "set no filter of its own, nor Landlock", "seccomp = false, landlock = false" },
-  { function(request) return not request.disable_userns end, "allow sandboxes inside", "nesting = true" },
+  { function(request) return recipes.nesting_of(request) == true end, "allow sandboxes inside", "nesting = true" },
+  { function(request) return request.userns or request.userns2 or request.pidns end, "join namespaces that are open",
+    "namespaces = { user = …, pid = … }, user = { inner = … }" },
+  { function(request) return request.userns_block_fd end, "let somebody else map the ids", "user = { map = function … }" },
   { function(request) return not request.new_session end, "share our session and terminal", 'inherit = { "session" }' },
   { function(request) return not request.die_with_parent end, "outlive who started it", 'lifetime = "last"' },
   { function(_, items, rest) return rest or #items == 0 or items[1].target ~= "/" end,

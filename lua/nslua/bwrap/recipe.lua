@@ -7,6 +7,7 @@ local options = require "nslua.bwrap.options"
 local die, fs, sys = options.die, nslua.fs, nslua.sys
 
 local SYS_RESOURCE <const> = 1 << sys.capability "sys_resource"
+local EPERM <const>, EBADF <const>, EINVAL <const> = 1, 9, 22
 local INHERITED <const> = { "groups", "hostname", "keyring", "limits", "securebits", "signals", "umask" }
 
 local M = {}
@@ -37,7 +38,17 @@ local POSSIBLE <const> = {
 
 local function choose_namespaces(request)
   for kind in pairs(request.try) do request.unshare[kind] = request.unshare[kind] or POSSIBLE[kind]() or nil end
-  if request.caller.uid ~= 0 then request.unshare.user = true end
+  if request.caller.uid ~= 0 and not request.userns then request.unshare.user = true end
+end
+
+--- User namespaces that somebody else makes or maps, before any is implied.
+local function check_foreign(request)
+  for which, option in pairs { [request.unshare] = "--unshare-user", [request.try] = "--unshare-user-try" } do
+    if request.userns and which.user then die("--userns not compatible %s", option) end
+  end
+  if not request.userns_block_fd then return end
+  if not request.unshare.user then die "--userns-block-fd requires --unshare-user" end
+  if not request.info_fd then die "--userns-block-fd requires --info-fd" end
 end
 
 --- What needs a namespace of its own.
@@ -45,8 +56,8 @@ local function check_namespaces(request)
   local unshare, caller = request.unshare, request.caller
   if request.disable_userns and not unshare.user then die "--disable-userns requires --unshare-user" end
   for _, kind in ipairs { "uid", "gid" } do
-    request[kind] = request[kind] or caller[kind]
-    if not unshare.user and request[kind] ~= caller[kind] then
+    if not request.userns then request[kind] = request[kind] or caller[kind] end
+    if not (unshare.user or request.userns) and request[kind] ~= caller[kind] then
       die("Specifying --%s requires --unshare-user or --userns", kind)
     end
   end
@@ -55,39 +66,82 @@ local function check_namespaces(request)
   if request.as_pid_1 and request.locks then die "Specifying --as-pid-1 and --lock-file is not permitted" end
 end
 
---- What bubblewrap does with them, and this does not yet.
-local function check_supported(request)
-  if request.disable_userns and request.capabilities & SYS_RESOURCE ~= 0 then
-    die "--disable-userns with the capability cap_sys_resource is not supported yet"
+-- -- namespaces that are open as fds --
+
+local NO_DESCENDANT <const> = "Joining the specified user namespace failed, it might not be a descendant of the current "
+  .. "user namespace."
+
+--- A handle for an fd, or the end with these words; or with others where it is open, but none of the kind.
+local function open_namespace(fd, kind, words, others)
+  if not sys.fstat(fd) then die("%s: %s", words, (sys.strerror(EBADF))) end
+  local handle, err = nslua.ns.open(("/proc/self/fd/%d"):format(fd), kind)
+  return handle or die(others or "%s: %s", words, (sys.strerror(err.errno)))
+end
+
+--- Who we are in the user namespace.
+local function ids_in(handle)
+  local uid, gid = handle:ids()
+  if uid then return uid, gid end
+  if gid.errno == EINVAL then die(NO_DESCENDANT) end
+  die("Joining specified user namespace failed: %s", (sys.strerror(gid.errno)))
+end
+
+--- The namespaces that are joined: { user =, inner =, pid = }. Somebody may name one twice.
+local function joined_by(request)
+  local joined = {}
+  if request.userns then
+    joined.user = open_namespace(request.userns, "user", "Joining specified user namespace failed", NO_DESCENDANT)
+    local uid, gid = ids_in(joined.user)
+    request.uid, request.gid = request.uid or uid, request.gid or gid
   end
-  if request.assert_userns_disabled and not request.disable_userns then
-    die "--assert-userns-disabled without --disable-userns is not supported yet"
+  if request.userns2 then
+    local inner = open_namespace(request.userns2, "user", "Setting userns2 failed")
+    if not (joined.user and joined.user:inode() == inner:inode()) then joined.inner = inner end
   end
+  if request.pidns then
+    joined.pid = open_namespace(request.pidns, "pid", "Setting pidns failed")
+    if request.unshare.user then die("Setting pidns failed: %s", (sys.strerror(EPERM))) end -- it is not that one's
+  end
+  return joined
 end
 
 -- -- the parts of a recipe --
 
-local function namespaces_of(request)
-  local list = {}
-  for kind in pairs(request.unshare) do list[#list + 1] = kind end
+local function namespaces_of(request, joined)
+  local list = { user = joined.user, pid = joined.pid }
+  if request.unshare.pid and joined.pid then list.pid = { below = joined.pid } end
+  for kind in pairs(request.unshare) do
+    if not list[kind] then list[#list + 1] = kind end
+  end
   return list
 end
 
---- In a new user namespace the caller's own ids, and no others.
-local function user_of(request)
-  if not request.unshare.user then return nil end
+--- In a new user namespace the caller's own ids, and no others; unless somebody else maps them. What the command holds could
+--- lift the limit on its own user namespace, so that comes to be another one.
+local function user_of(request, joined)
+  local user = { uid = request.uid, gid = request.gid, inner = joined.inner }
+  if not request.unshare.user then return (joined.user or joined.inner) and user or nil end
+  if request.disable_userns and request.capabilities & SYS_RESOURCE ~= 0 then user.inner = true end
+  if request.userns_block_fd then
+    user.map = request.map_ids
+    return user
+  end
   local caller = request.caller
-  return {
-    uid = request.uid, gid = request.gid, uid_map = { { request.uid, caller.uid, 1 } },
-    gid_map = { { request.gid, caller.gid, 1 } },
-  }
+  user.uid_map, user.gid_map = { { request.uid, caller.uid, 1 } }, { { request.gid, caller.gid, 1 } }
+  return user
+end
+
+--- Whether user namespaces may be made inside; or whether something else has to refuse them.
+function M.nesting_of(request)
+  if request.disable_userns then return false end
+  return request.assert_userns_disabled and "impossible" or true
 end
 
 --- Root's capabilities are root's: with another uid they go, unless some have been chosen. Nobody can give more than
 --- there is.
 local function capabilities_of(request)
   if not request.chosen and request.uid ~= 0 then return {} end
-  local most = request.unshare.user and -1 or request.caller.capabilities
+  local most = (request.unshare.user or request.userns) and -1 or request.caller.capabilities
   return names.capabilities(request.capabilities & most)
 end
 
@@ -119,7 +173,7 @@ end
 
 --- With the caller's processes it is the caller's /proc.
 local function proc_of(request, item)
-  if request.unshare.pid then return entry_of(item) end
+  if request.unshare.pid or request.pidns then return entry_of(item) end
   return fs.rw("/proc", item.target, {
     create = true, over = true, parents = item.options.parents, links = item.options.links, idmap = false, propagation = "slave",
   })
@@ -196,9 +250,9 @@ end
 -- @tparam table request of M.new_request, after nslua.bwrap.options has read the command line
 -- @raise what options.die raises
 function M.settle(request)
+  check_foreign(request)
   choose_namespaces(request)
   check_namespaces(request)
-  check_supported(request)
   if request.one_filter then options.add_filter(request, request.one_filter) end
   options.check_filters(request)
 end
@@ -209,12 +263,13 @@ end
 -- @raise what options.die raises
 function M.of(request)
   M.settle(request)
+  local joined = joined_by(request)
   local capabilities = capabilities_of(request)
   return {
-    namespaces = namespaces_of(request), user = user_of(request), fs = files_of(request), cwd = cwd_of(request),
+    namespaces = namespaces_of(request, joined), user = user_of(request, joined), fs = files_of(request), cwd = cwd_of(request),
     caps = capabilities, hostname = request.hostname, inherit = inherited_by(request), env = request.env,
     seccomp = #request.programs > 0 and { profile = false, programs = request.programs } or false, landlock = false,
-    nesting = not request.disable_userns, init = init_of(request, capabilities),
+    nesting = M.nesting_of(request), init = init_of(request, capabilities),
     lifetime = request.die_with_parent and "maker" or "last",
   }
 end

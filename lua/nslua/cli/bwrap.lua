@@ -1,7 +1,7 @@
 --- nslua bwrap: bubblewrap's command line. Messages and exit status are bubblewrap's, too.
 local options = require "nslua.bwrap.options"
 local recipes = require "nslua.bwrap.recipe"
-local sandbox = require "nslua".sandbox
+local nslua = require "nslua"
 local sys = require "nslua.sys"
 
 local VERSION <const> = "bubblewrap 0.13.1 (nslua)" -- whose options these are
@@ -26,6 +26,12 @@ local OPENED <const> = {
   remount = function(err) return "Can't remount readonly on " .. err.target end,
 }
 
+--- What was to be joined.
+local JOINS <const> = {
+  ["inner user namespace"] = "Setting userns2 failed", ["join namespace user"] = "Joining specified user namespace failed",
+  ["join namespace pid"] = "Setting pidns failed",
+}
+
 --- What failed, by the operation: the words, to which the reason is added.
 local WORDS
 WORDS = {
@@ -40,6 +46,9 @@ WORDS = {
   read_lock = function(err) return "Unable to lock file " .. err.step:gsub("^lock ", "") end,
   chdir = function(err) return "Can't chdir to " .. err.path end,
   execve = function(err) return "execvp " .. err.path end,
+  setns = function(err) return JOINS[err.step] or err.step end,
+  setresuid = function(_, request) return ("unable to switch to uid %d"):format(request.uid) end,
+  setresgid = function(_, request) return ("unable to switch to gid %d"):format(request.gid) end,
 }
 WORDS.directory, WORDS.fsconfig = WORDS.mkdir, WORDS.fsmount
 
@@ -66,19 +75,20 @@ local function verdict_of(err)
     return WORDS.symlink(err) .. ": " .. (err.found and "existing destination is " .. err.found
       or "destination exists and is not a symlink")
   end
+  if err.op == "expect_no_user_namespaces" then return "creation of new user namespaces was not disabled as requested" end
   if err.op == "seccomp" and err.code == "EINVAL" then return options.REFUSED_FILTER end
   if err.code == LINK and not err.on_the_way and LINKS[verb_of(err)] then return LINKS[verb_of(err)] .. err.target end
 end
 
 --- Where it failed before it came to the target: whatever that was to become.
-local function words_of(err)
+local function words_of(err, request)
   if err.on_the_way then return "Can't mkdir parents for " .. err.target end
-  return WORDS[err.op] and WORDS[err.op](err)
+  return WORDS[err.op] and WORDS[err.op](err, request)
 end
 
 --- The words of an error of nslua's: bubblewrap's where callers may look for them.
-local function message_of(err)
-  local words = type(err) == "table" and err.op and (verdict_of(err) or words_of(err))
+local function message_of(err, request)
+  local words = type(err) == "table" and err.op and (verdict_of(err) or words_of(err, request))
   if words then return verdict_of(err) or words .. ": " .. reason_of(err) end
   return (tostring(err):gsub("^%S+%.lua:%d+: ", ""))
 end
@@ -108,15 +118,31 @@ local function write(fd, text)
   if not ok then options.die("Write to info_fd: %s", (sys.strerror(errno))) end
 end
 
+local function tell(request, pid, namespaces)
+  if request.info_fd then write(request.info_fd, status_of(pid, namespaces, "{\n    ", ",\n    ", "\n}\n")) end
+  if request.json_status_fd then write(request.json_status_fd, status_of(pid, namespaces, "{ ", ", ", " }\n")) end
+end
+
 --- Tells who wants to know that all is set up, and waits for who wants to do something before the command begins.
 local function announce(request)
   if not (request.info_fd or request.json_status_fd or request.block_fd) then return nil end
   local is_reaper = request.unshare.pid and not request.as_pid_1
   return function(ready)
-    local pid = is_reaper and ready.reaper or ready.payload
-    if request.info_fd then write(request.info_fd, status_of(pid, ready.namespaces, "{\n    ", ",\n    ", "\n}\n")) end
-    if request.json_status_fd then write(request.json_status_fd, status_of(pid, ready.namespaces, "{ ", ", ", " }\n")) end
+    if not request.userns_block_fd then tell(request, is_reaper and ready.reaper or ready.payload, ready.namespaces) end
     if request.block_fd then sys.read(request.block_fd, 1) end
+  end
+end
+
+--- Who maps the ids has to know whose, and tells us when.
+local function await_ids(request)
+  return function(pid)
+    local namespaces = {}
+    for kind in pairs(request.unshare) do
+      local handle <close> = nslua.ns.open(pid, kind)
+      namespaces[kind] = handle and handle:inode()
+    end
+    tell(request, pid, namespaces)
+    sys.read(request.userns_block_fd, 1)
   end
 end
 
@@ -164,13 +190,14 @@ local function run(request, command)
   for number, name in pairs(STREAMS) do command[name] = sys.fstat(number) and "inherit" or "null" end
   command.argv0, command.hold, command.ready = request.argv0, held_by(request), announce(request)
   command.fds, command.program, command.scripts = passed_by(request), program_of(request, command), SHELL
-  local box = sandbox(recipes.of(request))
+  request.map_ids = await_ids(request)
+  local box = nslua.sandbox(recipes.of(request))
   if request.die_with_parent then sys.parent_death_signal(SIGKILL) end
   local process, err = box:spawn(command)
-  if not process then return say(request, message_of(err)) end
+  if not process then return say(request, message_of(err, request)) end
   local result
   result, err = process:wait()
-  return result and finish(request, result) or say(request, message_of(err))
+  return result and finish(request, result) or say(request, message_of(err, request))
 end
 
 local SHOWN <const> = {
@@ -201,5 +228,5 @@ return function(words, name)
   local request = recipes.new_request(#words)
   request.is_program = type(name) == "string" -- of its own, not a command of nslua's
   local ok, status = pcall(main, request, words, request.is_program and name or "nslua bwrap")
-  os.exit(ok and status or say(request, message_of(status))) -- at once: nobody needs what is left of the state
+  os.exit(ok and status or say(request, message_of(status, request))) -- at once: nobody needs what is left of the state
 end

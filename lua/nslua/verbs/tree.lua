@@ -42,7 +42,7 @@ end
 --- A register of the user namespace that a tree is mapped by, or nil. Unasked it is for what can be written.
 local function idmap_of(e, plan, how)
   local wanted, identity = e.options.idmap, plan.identity
-  local able = identity.privileged and identity.new
+  local able = identity.privileged and identity.new and not identity.map
   if wanted == nil then wanted = able and (how.writable or not how.read_only) end
   if not wanted then return nil end
   if not able then
