@@ -89,7 +89,8 @@ grep -c 000001ffffffffff /proc/self/status
 
   it("has the same ids, and is where further commands are, too", function()
     local process <close> = assert(sandbox { user = { inner = true } }:spawn { "sleep", "30" })
-    local result = assert(process:exec { "sh", "-c", "id -u; cat /proc/self/uid_map; cat /proc/self/setgroups", stdout = "capture" }):wait()
+    local look = "id -u; cat /proc/self/uid_map; cat /proc/self/setgroups"
+    local result = assert(process:exec { "sh", "-c", look, stdout = "capture" }):wait()
     local uid = probe.is_root and 1000 or caller.uid
     assert.matches(("^%d\n +%d +%d +1\ndeny\n"):format(uid, uid, uid), result.stdout)
     local inode = assert(nslua.ns.open(process:payload_pid(), "user")):inode()
@@ -123,7 +124,8 @@ grep -c 000001ffffffffff /proc/self/status
   it("is shown by explain, and quiets the warning about sys_admin", function()
     assert.matches("and then in a user namespace of its own", sandbox { user = { inner = true } }:explain())
     local function warned(user)
-      return sandbox { user = user, caps = "all", fs = { fs.os(), fs.mask "/usr/bin/env" } }:explain():find("can unmount", 1, true)
+      local box = sandbox { user = user, caps = "all", fs = { fs.os(), fs.mask "/usr/bin/env" } }
+      return box:explain():find("can unmount", 1, true)
     end
     assert.is_truthy(warned {})
     assert.is_nil(warned { inner = true })
@@ -144,7 +146,8 @@ describe("a PID namespace", function()
   end)
 
   it("may be new below another one than the caller's", function()
-    local first <close> = assert(sandbox { namespaces = { "user", "pid" }, user = "root", landlock = false }:spawn { "sleep", "30" })
+    local target = sandbox { namespaces = { "user", "pid" }, user = "root", landlock = false }
+    local first <close> = assert(target:spawn { "sleep", "30" })
     local user, pid = assert(first:ns "user"), assert(first:ns "pid")
     local box = sandbox { namespaces = { "mount", user = user, pid = { below = pid } }, user = { uid = 0, gid = 0 } }
     assert.equal("2\n1\n", (inside.sh(box, "echo $$; echo $PPID")))

@@ -3,9 +3,12 @@
 local Error = require "nslua.error"
 local Identity = require "nslua.identity"
 local Plan = require "nslua.plan"
+local clock = require "nslua.clock"
 local entry = require "nslua.entry"
 local environment = require "nslua.environment"
 local fs = require "nslua.fs"
+local inner = require "nslua.inner"
+local joins = require "nslua.joins"
 local landlock = require "nslua.landlock"
 local kernel = require "nslua.kernel"
 local scheduling = require "nslua.scheduling"
@@ -24,87 +27,6 @@ local LOCKED_SECUREBITS <const> = sys.flags("securebits", {
 })
 
 -- -- sections --
-
-local function record_clock(plan, recipe)
-  if not plan.new.time then return end
-  plan:owner "clock"
-  plan.setup:unshare "time"
-  local lines = {}
-  for clock, seconds in pairs(recipe.clock or {}) do lines[#lines + 1] = ("%s %d 0\n"):format(clock, seconds) end
-  if #lines > 0 then plan.setup:write(plan:proc_file "timens_offsets", table.concat(lines)) end
-  -- Entered at once: before Linux 6.3 a vfork into another time namespace is refused.
-  plan.setup:setns(plan.setup:open(nil, "/proc/self/ns/time_for_children", "read"), "time")
-end
-
---- The fd of a namespace that a recipe joins.
-local function handle_of(kind, handle)
-  if type(handle) ~= "string" then return handle end
-  local opened, message, errno = sys.open(nil, handle, "read")
-  if opened then return opened end
-  return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
-    reason = not errno and message or nil }
-end
-
---- Joins those of these kinds. A new user namespace has no say over what is joined: that comes before it, by a process of
---- ours that makes the stage.
-local function record_joins_of(plan, joined, kinds)
-  for _, kind in ipairs(kinds) do
-    if joined[kind] then
-      plan:owner("join namespace " .. kind)
-      local handle, err = handle_of(kind, joined[kind])
-      if not handle then return nil, err end
-      if plan.new.user then table.insert(plan.joins, handle) else plan.setup:setns(handle, kind) end
-    end
-  end
-  return true
-end
-
---- What is new in a joined namespace is made from inside: its PID 1 by making the stage once more. What the stage does by
---- files of its own /proc comes before, and is inherited.
-local function record_new_in_joined(plan, recipe, joined)
-  if plan.remade > 0 then
-    record_clock(plan, recipe)
-    scheduling.record_setup(plan, recipe.scheduling)
-  end
-  plan:owner "new namespaces"
-  if joined.user then plan.setup:unshare(plan.unshared) end
-  if joined.pid and plan.remade > 0 then plan.setup:remake {} end
-  if plan.new.pid and plan.remade > 0 and not plan.payload_is_init then plan.setup:remake "pid" end
-end
-
---- A file of the stage's own, from a /proc of the PID namespace that it has come to live in: it has other numbers there.
-local function open_in_own_proc(setup, name)
-  local here = setup:open(nil, ".", { "path", "directory" })
-  local context = setup:fsopen "proc"
-  setup:fsconfig(context)
-  setup:fchdir(setup:fsmount(context))
-  local file = setup:open(nil, name, "read")
-  setup:fchdir(here)
-  return file
-end
-
---- The file of the stage's children, where there is no new PID namespace.
-local function record_children(plan)
-  if plan.new.pid or plan.detached == LIFETIMES.last then return end
-  plan:owner "reaper"
-  plan.children = plan.remade > 0 and open_in_own_proc(plan.setup, "thread-self/children")
-    or plan.setup:open(nil, "/proc/thread-self/children", "read")
-end
-
---- Nobody who lives in what is joined may look into the stage. What is /proc there is somebody else's, or out of reach later.
-local function record_joins(plan, recipe, joined)
-  plan:owner "user"
-  if joined.user or plan.remade > 0 then plan.setup:dumpable(0) end
-  local ok, err = record_joins_of(plan, joined, { "user", "cgroup", "ipc", "uts", "net", "pid" })
-  if not ok then return nil, err end
-  record_new_in_joined(plan, recipe, joined)
-  record_children(plan)
-  if joined.mount or plan.identity.inner then
-    plan:owner "namespaces"
-    plan.own_namespaces = plan.setup:open(nil, "/proc/thread-self/ns", { "path", "directory" })
-  end
-  return record_joins_of(plan, joined, { "mount", "time" })
-end
 
 --- Into the control groups that a run has made: by the register of each; empty where the stage is made in it. What the
 --- payload then sees as its own group is theirs.
@@ -161,12 +83,12 @@ end
 
 local function record_setup(plan, recipe, joined, groups, target)
   if target then target:record_outside(plan) end
-  local ok, err = record_joins(plan, recipe, joined)
+  local ok, err = joins.record(plan, recipe, joined)
   if not ok then return nil, err end
   plan:owner "user"
   plan.identity:record_wait(plan)
   record_groups(plan, groups)
-  if plan.remade == 0 then record_clock(plan, recipe) end
+  if plan.remade == 0 then clock.record(plan, recipe.clock) end
   plan:owner "user"
   plan.identity:record(plan)
   plan.setup:dumpable(0)
@@ -183,7 +105,7 @@ local function record_setup(plan, recipe, joined, groups, target)
     plan.setup:parent_death_signal(signals.KILL)
   end
   plan:owner "namespaces"
-  if plan.identity.inner then plan.own_process = plan.setup:open(nil, "/proc/self", { "path", "directory" }) end
+  inner.prepare(plan)
   plan.setup:tolerate("ENOENT"):note_namespaces(plan.own_namespaces)
   return true
 end
@@ -288,37 +210,11 @@ local function guard_of(plan, recipe, capabilities)
   return CAP_WAKE_ALARM
 end
 
---- A new user namespace below the sandbox's, with the same ids. The files of /proc by which that is said are the
---- process's own only while it could be looked into; nobody else is in the sandbox yet.
-local function record_new_inner(plan)
-  local drop, identity = plan.drop, plan.identity
-  drop:unshare "user"
-  drop:dumpable(1)
-  for _, file in ipairs {
-    { "setgroups", "deny" }, { "gid_map", ("%d %d 1"):format(identity.gid, identity.gid) },
-    { "uid_map", ("%d %d 1"):format(identity.uid, identity.uid) },
-  } do
-    local fd = drop:open(plan.own_process, file[1], "write")
-    drop:write(fd, file[2])
-    drop:close(fd)
-  end
-  drop:dumpable(0)
-end
-
---- From here on what is held is held over nothing that has been set up.
-local function record_inner(plan)
-  local inner = plan.identity.inner
-  if not inner then return end
-  plan:owner "inner user namespace"
-  if inner == true then record_new_inner(plan) else plan.drop:setns(inner, "user") end
-  plan.drop:note_namespaces(plan.own_namespaces)
-end
-
 --- The last of the plan before the payload's own operations: privileges go, the stage splits.
 -- @param confined whether the ruleset keeps signals within the sandbox
 local function record_drop(plan, recipe, held, ruleset, confined)
   local drop = plan.drop
-  record_inner(plan)
+  inner.record(plan)
   plan:owner "privileges"
   record_bounds(plan, held)
   if recipe.no_new_privs ~= false then drop:no_new_privs() end
@@ -358,21 +254,15 @@ local function reserve_registers(plan)
   plan.streams = { plan.first:register(), plan.first:register(), plan.first:register() }
 end
 
---- How often the stage makes itself once more: to live in a PID namespace that it joins, as it does in a sandbox that is
---- entered only by its child; and as PID 1 of a new one there.
-local function times_remade(recipe, new, joined, target)
-  if target or new.user then return 0 end
-  return (joined.pid and 1 or 0) + (new.pid and (joined.user or joined.pid) and recipe.init ~= false and 1 or 0)
-end
-
 local function new_plan(recipe, new, joined, identity, tty, groups, target)
   local inherit = recipe.inherit or {}
   local plan = Plan.new {
     new = new, identity = identity, net = recipe.net or (new.net and "loopback" or "host"),
     nesting = recipe.nesting == true or seccomp.only_logs(recipe), inherit = inherit,
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
-    detached = LIFETIMES[recipe.lifetime or "maker"], payload_is_init = new.pid and recipe.init == false,
-    tty = tty, joins = {}, remade = times_remade(recipe, new, joined, target),
+    detached = LIFETIMES[recipe.lifetime or "maker"], lingers = recipe.lifetime == "last",
+    payload_is_init = new.pid and recipe.init == false,
+    tty = tty, joins = {}, remade = joins.times_remade(recipe, new, joined, target),
   }
   plan.unshared = {}
   for kind in pairs(new) do

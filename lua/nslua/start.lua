@@ -358,17 +358,18 @@ end
 
 --- Whether the function has mapped the ids of the stage that waits for it; the maps are noted as they are.
 local function map_ids(ready, stage, payload, deadline)
+  local ok, err = await_message(ready, stage, payload, deadline, "ready")
+  if not ok then return nil, err end
   local identity, pid = ready.identity, M.stage_pid(stage)
-  local ok, result, reason = await_message(ready, stage, payload, deadline, "ready")
-  if not ok then return nil, result end
-  ok, result, reason = pcall(identity.map, pid)
-  if not ok then reason = result end
-  if not ok or reason ~= nil or result == false then
+  local returned, result, reason = pcall(identity.map, pid)
+  if not returned then result, reason = false, result end
+  if result == false or reason ~= nil then
     if getmetatable(reason) == Error then return nil, reason end
     return nil, Error.new { step = "user.map", reason = reason and tostring(reason) or "it says that it has failed" }
   end
   for _, kind in ipairs { "uid", "gid" } do
-    local text, err = identity:read_map(kind, pid)
+    local text
+    text, err = identity:read_map(kind, pid)
     if not text then return nil, err end
     payload[kind .. "_map"] = text
   end
