@@ -139,11 +139,16 @@ os.exit(0, false)
 
 local RECIPES <const> = {
   { "a light sandbox", "sandbox { namespaces = { 'user', 'pid' } }" },
-  { "a sandbox without a PID namespace", "sandbox { namespaces = { 'user' } }" },
-  { "a sandbox whose payload is PID 1", "sandbox { namespaces = { 'user', 'pid' }, init = false }" },
-  { "a sandbox whose filter only logs", "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" },
   { "the default sandbox", "sandbox { fs = { fs.os(), fs.ro(directory, directory) } }" },
 }
+-- Where they differ from the light one, the calls are the same for both users.
+if watch.full or not probe.is_root then
+  RECIPES[#RECIPES + 1] = { "a sandbox without a PID namespace", "sandbox { namespaces = { 'user' } }" }
+end
+if watch.full or probe.is_root then
+  RECIPES[#RECIPES + 1] = { "a sandbox whose payload is PID 1", "sandbox { namespaces = { 'user', 'pid' }, init = false }" }
+  RECIPES[#RECIPES + 1] = { "a sandbox whose filter only logs", "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" }
+end
 -- Root's stage makes the same calls for it.
 if watch.full or not probe.is_root then
   RECIPES[#RECIPES + 1] = { "a further command in a sandbox", "sandbox { namespaces = { 'user', 'pid' } }", "exec" }
