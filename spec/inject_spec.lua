@@ -147,7 +147,8 @@ if watch.full or not probe.is_root then
 end
 if watch.full or probe.is_root then
   RECIPES[#RECIPES + 1] = { "a sandbox whose payload is PID 1", "sandbox { namespaces = { 'user', 'pid' }, init = false }" }
-  RECIPES[#RECIPES + 1] = { "a sandbox whose filter only logs", "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" }
+  RECIPES[#RECIPES + 1] = { "a sandbox whose filter only logs",
+    "sandbox { namespaces = { 'user', 'pid' }, seccomp = { mode = 'log' } }" }
 end
 -- Root's stage makes the same calls for it.
 if watch.full or not probe.is_root then
