@@ -84,17 +84,23 @@ $(BUILD)/host/embedded.o: $(BUILD)/embedded.c csrc/host/embedded.h
 	$(CC) $(SYS_CFLAGS) -Icsrc/host -c -o $@ $<
 
 HOST_O = $(BUILD)/host/embedded.o $(BUILD)/host/bundle.o $(SYS_O)
-LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -Wl,-E -o $@ $^ $(LUA_LIBS) $(HOST_CAP_LIBS)
+LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(HOST_CAP_LIBS)
+FOR_C_MODULES = -Wl,-E
 
 $(BUILD)/nslua: $(BUILD)/host/main-development.o $(HOST_O)
-	$(LINK_HOST)
+	$(LINK_HOST) $(FOR_C_MODULES)
 
 $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
-	$(LINK_HOST)
+	$(LINK_HOST) $(FOR_C_MODULES)
 
-# -- bubblewrap's command line as a program of its own --
-$(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-installed
-	$(BUILD)/nslua-installed bundle csrc/host/bwrap.lua -o $@
+# -- bubblewrap's command line as a program of its own, which loads nothing --
+
+# It starts sooner without shared libraries, and in a sandbox that has none. The linker warns of what it never does.
+$(BUILD)/nslua-static: $(BUILD)/host/main.o $(HOST_O)
+	$(LINK_HOST) -static-pie -Wl,--no-warnings || { echo "no static libraries here: bwrap is going to need shared ones"; $(LINK_HOST); }
+
+$(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-static
+	$(BUILD)/nslua-static bundle csrc/host/bwrap.lua -o $@
 
 # -- installing: WITH_BWRAP=1 also that --
 

@@ -7,6 +7,7 @@ local nslua = require "nslua"
 local measure = require "measure"
 
 local NSLUA <const> = directory .. "/../build/nslua-installed"
+local BWRAP <const> = directory .. "/../build/bwrap"
 local LOOP <const> = NSLUA .. " " .. directory .. "/loop.lua %d"
 local missed = 0
 
@@ -82,7 +83,9 @@ local function against_bwrap()
   local line = dofile(directory .. "/bwrap.lua")(nslua.sandbox {}, OUT)
   command_row("nslua run RECIPE, against bwrap", 0.70, write_recipe("default.lua", "return sandbox {}"), line)
   note "both: the default recipe's binds, file systems, files, namespaces; bwrap's line is made from the plan"
+  command_row("our bwrap, against bwrap", 0.75, (line:gsub("^bwrap", BWRAP)), line)
   command_row("nslua bwrap, against bwrap", 0.75, (line:gsub("^bwrap", NSLUA .. " bwrap")), line)
+  note "the same words: by the program that make install WITH_BWRAP=1 installs, and by the command"
   note "the same words for both"
 end
 

@@ -21,7 +21,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { HEAP_SIZE = 512 << 10, HUGE = 2 << 20, PAGE = 4096 };
+enum { HEAP_SIZE = 512 << 10, HUGE = 2 << 20, BLOCK = 256 << 10, PAGE = 4096 };
 
 /* -- modules -- */
 
@@ -137,17 +137,19 @@ static int run(lua_State *L) {
 }
 
 /* The memory of a short run in one huge page, where there is one to be had: page by page it would cost more than
-   all that Lua does with it. malloc takes it up where we leave the break, and touches the first page at once: so
-   that one lies before it. */
+   all that Lua does with it. malloc goes on where we leave the break, once what it has got does not do, as for a block that
+   nobody uses; what it writes behind that at once comes just before the huge page. */
 static void prepare_heap(void) {
-  uintptr_t now = (uintptr_t)sbrk(0), huge = (now + PAGE + HUGE - 1) & ~(uintptr_t)(HUGE - 1);
-  if (sbrk((intptr_t)(huge - PAGE - now)) == (void *)-1) return;
-  mallopt(M_TOP_PAD, HUGE);
+  uintptr_t now = (uintptr_t)sbrk(0);
+  uintptr_t huge = (now + BLOCK + PAGE + HUGE - 1) & ~(uintptr_t)(HUGE - 1);
+  if (sbrk((intptr_t)(huge - PAGE - BLOCK - now)) == (void *)-1) return;
+  mallopt(M_TOP_PAD, HUGE + BLOCK);
   mallopt(M_TRIM_THRESHOLD, 16 * HUGE);
-  void *volatile first = malloc(1);
+  mallopt(M_MMAP_THRESHOLD, 2 * BLOCK);
+  void *volatile block = malloc(BLOCK);
+  (void)block;
   madvise((void *)huge, HUGE, MADV_HUGEPAGE);
   madvise((void *)huge, HEAP_SIZE, MADV_POPULATE_WRITE); /* since Linux 5.14 */
-  free(first);
 }
 
 int main(int argc, char **argv) {
