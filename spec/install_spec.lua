@@ -51,6 +51,13 @@ describe("an installed nslua", function()
       assert.equal("PWD=/\n", (probe.shell(("cd / && env -i %s/usr/bin/bwrap --ro-bind / / env"):format(root))))
     end)
 
+    it("has that run where there is nothing else but /proc, no library either", function()
+      local bwrap = root .. "/usr/bin/bwrap"
+      local words = "--unshare-pid --proc /proc --ro-bind %s /bwrap /bwrap --version"
+      local told = probe.shell(("cd / && env -i %s " .. words):format(bwrap, bwrap))
+      assert.matches("^bubblewrap [%d.]+ %(nslua%)\n$", told)
+    end)
+
     it("makes sandboxes in sandboxes with that, as /proc/self/exe, which is nowhere inside", function()
       if probe.is_root then pending "in root's sandbox /proc is covered in part, as bubblewrap does: none inside can have its own" end
       local bwrap = root .. "/usr/bin/bwrap"
