@@ -256,10 +256,11 @@ describe("joining", function()
     local box <const> = sandbox(living_in(path))
     local process <close> = assert(box:spawn { "sleep", "30", ready = function(told) news = told end })
     assert.equal(sys.readlink(path "user"), ("user:[%d]"):format(news.namespaces.user))
-    assert.equal(sys.readlink(("/proc/%d/ns/pid"):format(process.pid)), ("pid:[%d]"):format(news.namespaces.pid))
+    local pid = assert(nslua.ns.open(process.pid, "pid")):inode() -- once its program is executed
+    assert.equal(pid, news.namespaces.pid)
     local further = assert(process:exec { "sh", "-c", LOOK, stdout = "capture" }):wait()
     assert.equal(sys.readlink(path "user"), parse(further.stdout).user)
-    assert.equal(sys.readlink(("/proc/%d/ns/pid"):format(process.pid)), parse(further.stdout).pid)
+    assert.equal(("pid:[%d]"):format(pid), parse(further.stdout).pid)
     process:kill "TERM"
     assert.equal(15, process:wait(10).signal)
     assert.equal("timeout", inside.run(box, { "sh", "-c", "trap '' TERM; sleep 30 & wait", timeout = 0.3 }).reason)

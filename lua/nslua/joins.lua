@@ -17,7 +17,7 @@ end
 --- The fd of a namespace that a recipe joins.
 local function handle_of(kind, handle)
   if type(handle) ~= "string" then return handle end
-  local opened, message, errno = sys.open(nil, handle, "read")
+  local opened, message, errno = require "nslua.ns".patiently(function() return sys.open(nil, handle, "read") end)
   if opened then return opened end
   return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
     reason = not errno and message or nil }
