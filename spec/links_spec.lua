@@ -121,6 +121,21 @@ describe("links = \"inside\"", function()
     assert.matches("links = \"inside\"", tostring(err))
   end)
 
+  it("leads to what is not the recipe's own from a layer of the host, where nothing is changed unasked", function()
+    shell "mkdir -m 700 victim/sub && ln -s /v tree/out"
+    local function over(...) return sandbox { fs = { fs.os(), fs.overlay({ lower = { tree }, upper = "tmp" }, "/t"), fs.rw(victim, "/v"), ... } } end
+    for _, unasked in ipairs {
+      fs.dir("/t/out/sub", { mode = tonumber("777", 8), links = "inside" }), fs.chmod("/t/out/sub", tonumber("777", 8), { links = "inside" }),
+      fs.file("/t/out/f", "x", { links = "inside", place = "tree" }),
+    } do
+      local ok, err = pcall(function() return over(unasked):run { "true" } end)
+      assert.is_false(ok)
+      assert.matches("/t/out/%w+ lies in a tree of the host", tostring(err))
+    end
+    inside.sh(over(fs.dir("/t/out/sub", { mode = tonumber("777", 8), create = true, links = "inside" })), "true")
+    assert.equal("700 sub\n", shell "cd victim && stat -c '%a %n' sub f 2>/dev/null")
+  end)
+
   it("is none of a primitive's when its path has no link", function()
     local root <close> = assert(sys.open(nil, tree, { "path", "directory" }))
     local _, _, errno = sys.open(root, "../victim", "path", "inside")

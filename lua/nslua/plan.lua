@@ -164,6 +164,8 @@ function Plan:resolve(target, options, itself)
       if mounted[at] ~= nil then own = mounted[at] end
       slash = path:find("/", slash + 1, true)
     else
+      -- What the host has in a layer may be a link to what is not ours.
+      if own == "layered" and options and options.links then own = false end
       return path, (own or options and options.create) and (options and options.parents or 493) or nil, own
     end
   end
