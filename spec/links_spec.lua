@@ -3,6 +3,7 @@
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
+local watch = require "watch"
 
 local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
 
@@ -26,6 +27,7 @@ end
 --- The same with the tree as /t.
 local function failure(...) return failure_of(fs.ro(tree, "/t"), ...) end
 
+local RENAMEAT2 <const> = probe.shell "uname -m":find "x86_64" and 316 or 276
 local HERE <const> = { create = true, links = "inside" }
 
 describe("links = \"inside\"", function()
@@ -153,5 +155,26 @@ describe("links = \"inside\"", function()
     end
     probe.shell("kill -9 " .. pid)
     assert.equal("file\n", shell "ls victim")
+  end)
+
+  it("covers what /proc shows of the machine in the /proc that it has mounted, wherever that is moved meanwhile", function()
+    probe.write(base .. "/turn.py", [[
+import ctypes, time
+libc = ctypes.CDLL(None)
+open('turning', 'w')
+last = time.time() + 20
+while time.time() < last: libc.syscall(]] .. RENAMEAT2 .. [[, -100, b'one', -100, b'two', 2)
+]])
+    shell("for at in one two; do mkdir -p tree/$at/proc && (cd tree/$at/proc && mkdir sys irq bus fs && touch sysrq-trigger); done")
+    local pid = shell("(cd tree && exec python3 ../turn.py) >/dev/null 2>&1 & echo $!"):match "%d+"
+    assert.is_true(watch.within(10, function() return sys.stat(tree .. "/turning") ~= nil end))
+    for _ = 1, 15 do
+      local seen = inside.sh(sandbox { fs = { fs.os(), fs.rw(tree, "/t"), fs.proc("/t/one/proc", { create = true }) } },
+        "for at in proc t; do grep -cE ' /(sys|sysrq-trigger|irq|bus|fs) /'$at'/.* - proc ' /proc/self/mountinfo; done")
+      local usual, moved = seen:match "^(%d+)\n(%d+)\n$"
+      assert.is_true(tonumber(usual) >= 3)
+      assert.equal(usual, moved)
+    end
+    probe.shell("kill -9 " .. pid)
   end)
 end)

@@ -56,18 +56,19 @@ rows.proc = {
       { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
     }, { "nosuid", "nodev", "noexec" })
   end,
-  after = function(e, plan)
+  -- In the mount itself: who changes a tree that it lies in may have moved it.
+  after = function(e, plan, mount)
     if e.options.full or plan.nesting then return end -- a covered one would let no sandbox inside mount its own
-    local attributes, links = { "ro", "nosuid", "nodev", "noexec" }, e.options.links
+    local attributes = { "ro", "nosuid", "nodev", "noexec" }
     -- A mount on it keeps a nested user namespace from mounting a full one of its own.
     for _, name in ipairs(e.options.subset and { "1" } or PROC_READ_ONLY) do
       plan.tree:tolerate "ENOENT"
-      plan:cover_with_itself(e.target .. "/" .. name, attributes, nil, nil, links)
+      plan:cover_with_itself(mount, name, attributes)
     end
     if e.options.subset then return end
     local masks = plan:masks()
     for _, name in ipairs(PROC_MASKED) do
-      plan.tree:tolerate("ENOENT"):mask(masks, plan.root, e.target .. "/" .. name, links)
+      plan.tree:tolerate("ENOENT"):mask(masks, mount, name)
     end
   end,
 }
