@@ -157,6 +157,12 @@ describe("links = \"inside\"", function()
     assert.equal("file\n", shell "ls victim")
   end)
 
+  it("covers of a full /proc what is asked for", function()
+    local full = sandbox { fs = { fs.os(), fs.proc("/proc", { full = true, read_only = { "irq", "sys" } }) } }
+    assert.equal("/proc/irq\n/proc/sys\n", (inside.sh(full, "grep -o '/proc/[^ ]* ro,' /proc/self/mountinfo | sed 's/ .*//' | sort")))
+    assert.is_false(pcall(sandbox, { fs = { fs.proc("/proc", { read_only = { "self" } }) } }))
+  end)
+
   it("covers what /proc shows of the machine in the /proc that it has mounted, wherever that is moved meanwhile", function()
     probe.write(base .. "/turn.py", [[
 import ctypes, time
