@@ -108,7 +108,8 @@ local MEANING <const> = {
     .. "way round",
   recursive = "false: without what is mounted below it",
   ro = "read-only, or with false no more", upper = "where writes go: into memory",
-  full = "nothing is masked or made read-only", subset = "nothing but the processes",
+  full = "nothing is masked or made read-only", read_only = "what is made read-only even so: sys, sysrq-trigger, irq, bus, fs, "
+    .. "pressure", subset = "nothing but the processes",
   writable = "stays writable when the root becomes read-only",
   hidepid = "which processes of others can be seen",
 }

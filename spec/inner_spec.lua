@@ -17,6 +17,14 @@ end
 --- Groups cannot be given up where setgroups was denied.
 local function user_of(fields) return { user = fields, inherit = not probe.is_root and { "groups" } or nil } end
 
+--- Sends a signal to all that can be reached, over and over.
+local ALL_OTHERS <const> = [[
+import os, sys
+while True:
+    try: os.kill(-1, int(sys.argv[1]))
+    except OSError: pass
+]]
+
 describe("ids that a function maps", function()
   it("are those of the payload, and of the result, when the namespaces are there", function()
     local kinds
@@ -132,6 +140,22 @@ grep -c 000001ffffffffff /proc/self/status
   end)
 end)
 
+describe("a user namespace", function()
+  it("whose processes stop all others does not make who asks for its ids wait for ever", function()
+    if not probe.is_root then return pending "an ordinary user's could stop us" end
+    local box = sandbox { namespaces = { "user", "mount" }, user = "root", caps = { "kill" }, landlock = false, seccomp = false }
+    local first <close> = assert(box:spawn { "python3", "-c", ALL_OTHERS, "19" })
+    local user = assert(first:ns "user")
+    local uid, err
+    for _ = 1, 2000 do
+      uid, err = user:ids()
+      if not uid then break end
+    end
+    assert.is_nil(uid)
+    assert.matches("stopped or killed", tostring(err))
+  end)
+end)
+
 describe("a PID namespace", function()
   it("that is joined shows up in /proc, and what a run leaves there is ended, and nothing else", function()
     local first <close> = assert(sandbox { namespaces = { "user", "pid", "mount" }, user = "root", nesting = true,
@@ -155,5 +179,19 @@ describe("a PID namespace", function()
     assert.equal(pid:inode(), assert(assert(second:ns "pid"):parent()):inode())
     assert.is_false(pcall(sandbox, { namespaces = { pid = { below = pid } } }))
     assert.is_false(pcall(sandbox, { namespaces = { net = { below = pid } } }))
+  end)
+
+  it("whose processes kill all others keeps nothing of what cannot start there", function()
+    local first <close> = assert(sandbox { namespaces = { "user", "pid", "mount" }, user = "root", caps = { "kill" },
+      landlock = false, seccomp = false }:spawn { "python3", "-c", ALL_OTHERS, "9" })
+    local box = sandbox { namespaces = { "mount", user = assert(first:ns "user"), pid = assert(first:ns "pid") },
+      user = { uid = 0, gid = 0 }, limits = { time = 5 } }
+    sys.poll(0.3)
+    local failures = 0
+    for _ = 1, 20 do failures = failures + (box:run { "true" } and 0 or 1) end
+    assert.is_true(failures > 0)
+    local left = probe.shell(("ps --ppid %d -o stat,comm --no-headers"):format(sys.getpid()))
+    assert.not_matches("[ZT]%S* +[^\n]*memfd", left)
+    assert.not_matches("[ZT]%S* +nslua", left)
   end)
 end)

@@ -3,6 +3,7 @@
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
+local watch = require "watch"
 
 local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
 
@@ -26,6 +27,7 @@ end
 --- The same with the tree as /t.
 local function failure(...) return failure_of(fs.ro(tree, "/t"), ...) end
 
+local RENAMEAT2 <const> = probe.shell "uname -m":find "x86_64" and 316 or 276
 local HERE <const> = { create = true, links = "inside" }
 
 describe("links = \"inside\"", function()
@@ -121,6 +123,21 @@ describe("links = \"inside\"", function()
     assert.matches("links = \"inside\"", tostring(err))
   end)
 
+  it("leads to what is not the recipe's own from a layer of the host, where nothing is changed unasked", function()
+    shell "mkdir -m 700 victim/sub && ln -s /v tree/out"
+    local function over(...) return sandbox { fs = { fs.os(), fs.overlay({ lower = { tree }, upper = "tmp" }, "/t"), fs.rw(victim, "/v"), ... } } end
+    for _, unasked in ipairs {
+      fs.dir("/t/out/sub", { mode = tonumber("777", 8), links = "inside" }), fs.chmod("/t/out/sub", tonumber("777", 8), { links = "inside" }),
+      fs.file("/t/out/f", "x", { links = "inside", place = "tree" }),
+    } do
+      local ok, err = pcall(function() return over(unasked):run { "true" } end)
+      assert.is_false(ok)
+      assert.matches("/t/out/%w+ lies in a tree of the host", tostring(err))
+    end
+    inside.sh(over(fs.dir("/t/out/sub", { mode = tonumber("777", 8), create = true, links = "inside" })), "true")
+    assert.equal("700 sub\n", shell "cd victim && stat -c '%a %n' sub f 2>/dev/null")
+  end)
+
   it("is none of a primitive's when its path has no link", function()
     local root <close> = assert(sys.open(nil, tree, { "path", "directory" }))
     local _, _, errno = sys.open(root, "../victim", "path", "inside")
@@ -138,5 +155,32 @@ describe("links = \"inside\"", function()
     end
     probe.shell("kill -9 " .. pid)
     assert.equal("file\n", shell "ls victim")
+  end)
+
+  it("covers of a full /proc what is asked for", function()
+    local full = sandbox { fs = { fs.os(), fs.proc("/proc", { full = true, read_only = { "irq", "sys" } }) } }
+    assert.equal("/proc/irq\n/proc/sys\n", (inside.sh(full, "grep -o '/proc/[^ ]* ro,' /proc/self/mountinfo | sed 's/ .*//' | sort")))
+    assert.is_false(pcall(sandbox, { fs = { fs.proc("/proc", { read_only = { "self" } }) } }))
+  end)
+
+  it("covers what /proc shows of the machine in the /proc that it has mounted, wherever that is moved meanwhile", function()
+    probe.write(base .. "/turn.py", [[
+import ctypes, time
+libc = ctypes.CDLL(None)
+open('turning', 'w')
+last = time.time() + 20
+while time.time() < last: libc.syscall(]] .. RENAMEAT2 .. [[, -100, b'one', -100, b'two', 2)
+]])
+    shell("for at in one two; do mkdir -p tree/$at/proc && (cd tree/$at/proc && mkdir sys irq bus fs && touch sysrq-trigger); done")
+    local pid = shell("(cd tree && exec python3 ../turn.py) >/dev/null 2>&1 & echo $!"):match "%d+"
+    assert.is_true(watch.within(10, function() return sys.stat(tree .. "/turning") ~= nil end))
+    for _ = 1, 15 do
+      local seen = inside.sh(sandbox { fs = { fs.os(), fs.rw(tree, "/t"), fs.proc("/t/one/proc", { create = true }) } },
+        "for at in proc t; do grep -cE ' /(sys|sysrq-trigger|irq|bus|fs) /'$at'/.* - proc ' /proc/self/mountinfo; done")
+      local usual, moved = seen:match "^(%d+)\n(%d+)\n$"
+      assert.is_true(tonumber(usual) >= 3)
+      assert.equal(usual, moved)
+    end
+    probe.shell("kill -9 " .. pid)
   end)
 end)

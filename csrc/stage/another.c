@@ -25,10 +25,9 @@ static long place(const int *fds, size_t count) {
   return r < 0 ? r : close_others(FIRST_FD, count);
 }
 
-/* The maker can end us, and see our end, by our pidfd. */
-static long tell_joined(void) {
+/* By its pidfd the maker can end the other stage, and see its end. */
+static long tell_joined(long pidfd) {
   struct record record = { .kind = RECORD_JOINED };
-  long pidfd = SYSCALL(pidfd_open, SYSCALL(getpid, 0), 0);
   if (pidfd < 0) return pidfd;
   long r = report_with(&record, (int)pidfd);
   SYSCALL(close, pidfd);
@@ -49,7 +48,7 @@ static _Noreturn void become_another(long parent, const int *fds, size_t count) 
     leave(125);
   }
   r = end_with(parent);
-  if (r >= 0) r = tell_joined();
+  if (r >= 0) r = tell_joined(SYSCALL(pidfd_open, SYSCALL(getpid, 0), 0));
   if (r < 0) report_failure(r);
   run_plan();
 }
@@ -71,18 +70,22 @@ void start_another(const int *fds, size_t count) {
 static _Noreturn void go_on(void *unused) {
   struct call none = { 0 };
   finish_operation(&stage.machine);
-  long r = tell_joined();
-  if (r >= 0) r = stage_await(&none);
+  long r = stage_await(&none);
   if (r < 0) report_failure(r);
   continue_plan(unused);
 }
 
 /** The stage goes on as a child of its maker's, in new namespaces of these kinds: who has joined a user namespace cannot
-    become PID 1 of a new PID namespace in it otherwise. Here it ends. */
+    become PID 1 of a new PID namespace in it otherwise. Here it ends, and not before it has told: who lives where the other
+    one is may stop that before it could. */
 long stage_remake(struct call *call) {
   char stack[STACK_SIZE] __attribute__((aligned(16)));
-  struct clone_args args = { .flags = CLONE_PARENT | (uint64_t)ARG_INT(0) };
+  int pidfd = -1;
+  struct clone_args args = {
+    .flags = CLONE_PARENT | CLONE_PIDFD | (uint64_t)ARG_INT(0),
+    .pidfd = (uintptr_t)&pidfd,
+  };
   long pid = clone_call(&args, stack + sizeof stack, go_on, 0);
   if (pid < 0) return pid;
-  leave(0);
+  leave(tell_joined(pidfd) < 0);
 }

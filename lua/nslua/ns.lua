@@ -13,7 +13,7 @@ local FILES <const> = {
   cgroup = "cgroup", ipc = "ipc", mount = "mnt", net = "net", pid = "pid", time = "time", user = "user", uts = "uts",
 }
 local EACCES <const>, EINVAL <const> = 13, 22
-local PATIENCE <const>, PAUSE <const> = 0.2, 0.002 -- seconds
+local PATIENCE <const>, PAUSE <const>, ANSWER_PATIENCE <const> = 0.2, 0.002, 10 -- seconds
 
 -- -- the handle --
 
@@ -85,19 +85,20 @@ function Handle:ids()
   local reader, writer, errno = sys.pipe()
   if not reader then return nil, failure("ids in " .. tostring(self), errno) end
   local ours <close> = reader
-  local child, _
-  child, _, errno = sys.clone({}, function()
+  local child <close>, _, why = sys.clone({}, function()
     sys.dumpable(0) -- nobody who lives there may look at what is a copy of ours
-    local ok, _, why = sys.setns(self.fd, "user")
+    local ok, _, refused = sys.setns(self.fd, "user")
     local id = sys.identity()
-    sys.write(writer, ok and ("%d %d"):format(id.uid, id.gid) or tostring(why))
+    sys.write(writer, ok and ("%d %d"):format(id.uid, id.gid) or tostring(refused))
   end)
-  if not child then return nil, failure("ids in " .. tostring(self), errno) end
-  child:wait()
   writer:close()
-  local uid, gid = (sys.read(ours, 64) or ""):match "^(%d+) ?(%d*)$"
+  if not child then return nil, failure("ids in " .. tostring(self), why) end
+  -- Who lives there may stop it.
+  local answer = sys.poll(ANSWER_PATIENCE, ours:fileno(), "r") and sys.read(ours, 64) or ""
+  local uid, gid = answer:match "^(%d+) ?(%d*)$"
   if gid and gid ~= "" then return math.tointeger(uid), math.tointeger(gid) end
-  return nil, failure("join " .. tostring(self), math.tointeger(tonumber(uid)))
+  local reason = uid == nil and "the process that joined it was stopped or killed" or nil
+  return nil, Error.new { step = "join " .. tostring(self), errno = math.tointeger(tonumber(uid)), reason = reason }
 end
 
 function Handle:close() self.fd:close() end

@@ -164,6 +164,8 @@ function Plan:resolve(target, options, itself)
       if mounted[at] ~= nil then own = mounted[at] end
       slash = path:find("/", slash + 1, true)
     else
+      -- What the host has in a layer may be a link to what is not ours.
+      if own == "layered" and options and options.links then own = false end
       return path, (own or options and options.create) and (options and options.parents or 493) or nil, own
     end
   end
@@ -225,14 +227,15 @@ end
 
 --- Covers what is at a path by a clone of itself with other attributes: a part of a mount becomes a mount of
 --- its own.
+-- @param root register that the path is below
 -- @tparam string path resolved
 -- @param set attributes
 -- @param clear attributes
 -- @param recursive "recursive": with all that is mounted below
 -- @param links of the entry's options
-function Plan:cover_with_itself(path, set, clear, recursive, links)
+function Plan:cover_with_itself(root, path, set, clear, recursive, links)
   local tree = self.tree
-  local part = tree:open(self.root, path, "path", links)
+  local part = tree:open(root, path, "path", links)
   local clone = tree:open_tree(part, nil, { "clone", recursive })
   tree:mount_setattr(clone, nil, set, clear, "private", recursive)
   tree:move_mount(clone, part)

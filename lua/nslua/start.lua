@@ -188,7 +188,7 @@ local function has_ended(stage) return sys.poll(1, stage:pidfd(), "r") end
 -- @treturn ?number of the monotonic clock
 -- @treturn string what to say then
 local function patience_for(ready, deadline)
-  local patience = (ready.first or ready.target or ready.joined.user) and sys.clock() + PATIENCE
+  local patience = (ready.first or ready.target or ready.joined.user or ready.joined.pid) and sys.clock() + PATIENCE
   if not patience or deadline and deadline < patience then
     return deadline, "the time limit passed while it set the sandbox up"
   end

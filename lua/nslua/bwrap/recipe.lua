@@ -155,15 +155,8 @@ local function root_of(files)
   end
 end
 
+-- What root could change of the machine in a /proc.
 local COVERED <const> = { "sysrq-trigger", "irq", "bus" }
-
---- What root could change of the machine in a /proc.
-local function cover_proc(list, target)
-  for _, name in ipairs(COVERED) do
-    list[#list + 1] = fs.remount(target .. "/" .. name, { ro = true, recursive = false, optional = true,
-      links = "inside" })
-  end
-end
 
 local function entry_of(item)
   local arguments = { table.unpack(item.operands) }
@@ -171,12 +164,23 @@ local function entry_of(item)
   return fs[item.verb](table.unpack(arguments))
 end
 
---- With the caller's processes it is the caller's /proc.
-local function proc_of(request, item)
-  if request.unshare.pid or request.pidns then return entry_of(item) end
-  return fs.rw("/proc", item.target, {
-    create = true, over = true, parents = item.options.parents, links = item.options.links, idmap = false, propagation = "slave",
+--- The caller's own /proc, and what root could change of the machine there.
+local function add_shared_proc(list, item, covered)
+  local links = item.options.links
+  list[#list + 1] = fs.rw("/proc", item.target, {
+    create = true, over = true, parents = item.options.parents, links = links, idmap = false, propagation = "slave",
   })
+  for _, name in ipairs(covered) do
+    list[#list + 1] = fs.remount(item.target .. "/" .. name, { ro = true, recursive = false, optional = true, links = links })
+  end
+end
+
+--- With the caller's processes it is the caller's /proc.
+local function add_proc(list, item, request)
+  local covered = request.caller.uid == 0 and request.uid == 0 and COVERED or {}
+  if not (request.unshare.pid or request.pidns) then return add_shared_proc(list, item, covered) end
+  item.options.read_only = covered
+  list[#list + 1] = entry_of(item)
 end
 
 --- What is to be seen of the files, and whether one of them is the root.
@@ -190,8 +194,7 @@ local function files_of(request)
   local list = {}
   if not has_root then list[1] = fs.tmpfs("/", { size = "half", writable = true }) end
   for _, item in ipairs(items) do
-    list[#list + 1] = item.verb == "proc" and proc_of(request, item) or entry_of(item)
-    if item.verb == "proc" and request.caller.uid == 0 and request.uid == 0 then cover_proc(list, item.target) end
+    if item.verb == "proc" then add_proc(list, item, request) else list[#list + 1] = entry_of(item) end
   end
   return list
 end

@@ -45,29 +45,29 @@ local PROC_MASKED <const> = {
 rows.proc = {
   parameters = { verb.target_or "/proc" },
   options = verb.options {
-    full = check.boolean, subset = check.one_of { "pid" },
+    full = check.boolean, read_only = check.list_of(check.one_of(PROC_READ_ONLY)), subset = check.one_of { "pid" },
     hidepid = check.one_of { "off", "noaccess", "invisible", "ptraceable" },
   },
   summary = function(e) return "proc on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "pid",
   doc = "The processes of the sandbox. What concerns the whole machine is read-only or masked, unless "
-    .. "`full` or with `nesting`; `subset = \"pid\"` leaves it out.",
+    .. "`full` or with `nesting`, and then what `read_only` names; `subset = \"pid\"` leaves it out.",
   mount = function(e, plan)
     return plan:filesystem("proc", {
       { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
     }, { "nosuid", "nodev", "noexec" })
   end,
-  after = function(e, plan)
-    if e.options.full or plan.nesting then return end -- a covered one would let no sandbox inside mount its own
-    local attributes, links = { "ro", "nosuid", "nodev", "noexec" }, e.options.links
+  -- In the mount itself: who changes a tree that it lies in may have moved it.
+  after = function(e, plan, mount)
+    local is_full = e.options.full or plan.nesting -- a covered one would let no sandbox inside mount its own
     -- A mount on it keeps a nested user namespace from mounting a full one of its own.
-    for _, name in ipairs(e.options.subset and { "1" } or PROC_READ_ONLY) do
+    for _, name in ipairs(is_full and (e.options.read_only or {}) or e.options.subset and { "1" } or PROC_READ_ONLY) do
       plan.tree:tolerate "ENOENT"
-      plan:cover_with_itself(e.target .. "/" .. name, attributes, nil, nil, links)
+      plan:cover_with_itself(mount, name, { "ro", "nosuid", "nodev", "noexec" })
     end
-    if e.options.subset then return end
+    if is_full or e.options.subset then return end
     local masks = plan:masks()
     for _, name in ipairs(PROC_MASKED) do
-      plan.tree:tolerate("ENOENT"):mask(masks, plan.root, e.target .. "/" .. name, links)
+      plan.tree:tolerate("ENOENT"):mask(masks, mount, name)
     end
   end,
 }

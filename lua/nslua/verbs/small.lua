@@ -195,7 +195,7 @@ rows.remount = {
       plan.tree:mount_setattr(at, nil, set, clear, nil, recursive)
     else
       if e.options.optional then plan.tree:optional("ENOENT", "ENOTDIR") end
-      plan:cover_with_itself(path, set, clear, recursive, links)
+      plan:cover_with_itself(plan.root, path, set, clear, recursive, links)
       plan.mounted[path] = own or false
     end
   end,
