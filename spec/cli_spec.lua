@@ -38,6 +38,14 @@ describe("nslua", function()
         print(nslua == require "nslua", type(sandbox), fs == nslua.fs and sys == require "nslua.sys")]])))
     end)
 
+    it("runs with little memory, too", function()
+      if probe.sanitized then return end -- that needs much itself
+      local path = script "print 'enough'"
+      for kib = 800, 4800, 400 do
+        assert.equal("enough\n", (probe.shell(("ulimit -d %d; %s %s"):format(kib, probe.nslua, path))))
+      end
+    end)
+
     it("that returns an integer ends with it", function()
       assert.equal(7, select(2, nslua(script "return 7")))
       assert.equal(0, select(2, nslua(script "return 'text'")))

@@ -141,13 +141,18 @@ static int run(lua_State *L) {
    nobody uses; what it writes behind that at once comes just before the huge page. */
 static void prepare_heap(void) {
   uintptr_t now = (uintptr_t)sbrk(0);
-  uintptr_t huge = (now + BLOCK + PAGE + HUGE - 1) & ~(uintptr_t)(HUGE - 1);
-  if (sbrk((intptr_t)(huge - PAGE - BLOCK - now)) == (void *)-1) return;
+  uintptr_t huge = (now + BLOCK + PAGE + HUGE - 1) & ~(uintptr_t)(HUGE - 1),
+            start = huge - PAGE - BLOCK;
+  if (sbrk((intptr_t)(start - now)) == (void *)-1) return;
   mallopt(M_TOP_PAD, HUGE + BLOCK);
   mallopt(M_TRIM_THRESHOLD, 16 * HUGE);
   mallopt(M_MMAP_THRESHOLD, 2 * BLOCK);
   void *volatile block = malloc(BLOCK);
-  (void)block;
+  if (!block) { /* as with a low limit of data: then as usual */
+    mallopt(M_TOP_PAD, PAGE);
+    if ((uintptr_t)sbrk(0) == start) sbrk((intptr_t)(now - start));
+    return;
+  }
   madvise((void *)huge, HUGE, MADV_HUGEPAGE);
   madvise((void *)huge, HEAP_SIZE, MADV_POPULATE_WRITE); /* since Linux 5.14 */
 }
