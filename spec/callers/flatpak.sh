@@ -39,6 +39,11 @@ inside --device=all --allow=devel --command=ls org.nslua.App /dev/shm
 mkfifo "$HOME/go"
 flatpak run --instance-id-fd=3 --filesystem=home --command=sh org.nslua.App -c "echo > $HOME/up; cat $HOME/go; exit 4" 3> instance &
 while [ ! -e up ]; do sleep 0.1; done
+pid=$(grep -o 'child-pid": [0-9]*' "$XDG_RUNTIME_DIR/.flatpak/$(cat instance)/bwrapinfo.json" | grep -o '[0-9]*$')
+for how in expose share; do
+  flatpak run --parent-pid="$pid" "--parent-$how-pids" --command=sh org.nslua.App -c 'id -u; cat /proc/1/cmdline > /dev/null; echo $?; exit 6'
+  echo "status $?"
+done
 flatpak enter "$(cat instance)" sh -c 'id; ls /app; cat /proc/1/task/1/children | wc -w'
 echo "status $?"
 echo > go
