@@ -86,7 +86,6 @@ local function against_bwrap()
   command_row("our bwrap, against bwrap", 0.75, (line:gsub("^bwrap", BWRAP)), line)
   command_row("nslua bwrap, against bwrap", 0.75, (line:gsub("^bwrap", NSLUA .. " bwrap")), line)
   note "the same words: by the program that make install WITH_BWRAP=1 installs, and by the command"
-  note "the same words for both"
 end
 
 local function against_unshare()
