@@ -136,9 +136,9 @@ static int run(lua_State *L) {
   return 1;
 }
 
-/* The memory of a short run in one huge page, where there is one to be had: page by page it would cost more than
-   all that Lua does with it. malloc goes on where we leave the break, once what it has got does not do, as for a block that
-   nobody uses; what it writes behind that at once comes just before the huge page. */
+/* The memory of a short run in one huge page, where there is one to be had: page by page it would cost more than all
+   that Lua does with it. malloc goes on where we leave the break, once what it has got does not do, as for a block
+   that nobody uses; what it writes behind that at once comes just before the huge page. */
 static void prepare_heap(void) {
   uintptr_t now = (uintptr_t)sbrk(0);
   uintptr_t huge = (now + BLOCK + PAGE + HUGE - 1) & ~(uintptr_t)(HUGE - 1),

@@ -20,8 +20,8 @@ struct argument {
 };
 
 /* One call: its arguments; on failure where in its path argument the trouble is (the offset just behind
-   the component, 0 when unknown), and room for what was found there, or NULL; where somebody waits for the fd of a filter
-   that notifies, or NULL. */
+   the component, 0 when unknown), and room for what was found there, or NULL; where somebody waits for the fd of a
+   filter that notifies, or NULL. */
 struct call {
   struct argument arguments[MAX_ARGUMENTS];
   unsigned detail;

@@ -326,7 +326,8 @@ static long move_onto(long mount, long target) {
 }
 
 /** Mounts a detached mount on a path below a root. Missing directories are made with mode `parents`, or
-    are an error without it; so is the mount point, with `mode` (without: a directory with 0755, a file with 0444). @see move_mount(2) */
+    are an error without it; so is the mount point, with `mode` (without: a directory with 0755, a file with
+    0444). @see move_mount(2) */
 long kernel_attach(struct call *call) {
   int mount = ARG_FD(0), root = ARG_FD(1);
   long target, type, mode = ARG_INT(4);

@@ -191,12 +191,13 @@ static long enter_first(char **directories, char **env) {
 }
 
 /** Replaces the program. A name without "/" is searched for in the list of directories `path`. With the flag
-    `refuse_setid_files` the new program cannot make any (see there); with `scripts` the first word of `argv` is none for it,
-    but the program for a file that the kernel cannot execute (ENOEXEC), as of execvp(3). `filters` are installed just before: each is
-    its flags (as of seccomp) and its size as uint32_t, and the program. On ENOENT, detail 1 says that the file
-    exists and its interpreter is missing; with any errno, 1 + n that filter n was not accepted. With `directories`,
-    each "PWD=…", the first that can be entered becomes the working directory, and the first variable. With `program` that is executed in place of the file;
-    a script cannot be: its interpreter would not get at it. @see execve(2) */
+    `refuse_setid_files` the new program cannot make any (see there); with `scripts` the first word of `argv` is none for
+    it, but the program for a file that the kernel cannot execute (ENOEXEC), as of execvp(3). `filters` are installed
+    just before: each is its flags (as of seccomp) and its size as uint32_t, and the program. On ENOENT, detail 1 says
+    that the file exists and its interpreter is missing; with any errno, 1 + n that filter n was not accepted. With
+    `directories`, each "PWD=…", the first that can be entered becomes the working directory, and the first variable.
+    With `program` that is executed in place of the file; a script cannot be: its interpreter would not get at it.
+    @see execve(2) */
 long kernel_execve(struct call *call) {
   char *file = (char *)ARG_INT(0);
   const char *path = ARG_STR(3);

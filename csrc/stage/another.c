@@ -75,9 +75,9 @@ static _Noreturn void go_on(void *unused) {
   continue_plan(unused);
 }
 
-/** The stage goes on as a child of its maker's, in new namespaces of these kinds: who has joined a user namespace cannot
-    become PID 1 of a new PID namespace in it otherwise. Here it ends, and not before it has told: who lives where the other
-    one is may stop that before it could. */
+/** The stage goes on as a child of its maker's, in new namespaces of these kinds: who has joined a user namespace
+    cannot become PID 1 of a new PID namespace in it otherwise. Here it ends, and not before it has told: who lives
+    where the other one is may stop that before it could. */
 long stage_remake(struct call *call) {
   char stack[STACK_SIZE] __attribute__((aligned(16)));
   int pidfd = -1;

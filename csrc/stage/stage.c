@@ -172,7 +172,8 @@ static long close_all_but(const int *kept, int count) {
 
 /* Lets go of what the stage needs no more once the payload has started: the plan, and every fd but its
    control socket, the sight of its maker and its children, and what it is to keep; and capabilities but those that it
-   can pass on to another payload. A stage that can be looked into keeps the guard, too, without which nobody inside may. */
+   can pass on to another payload. A stage that can be looked into keeps the guard, too, without which nobody inside
+   may. */
 static long let_go(struct watch *watch, long capabilities, long guard) {
   enum { OWN = 3 };
   int kept[OWN + MAX_KEPT] = { CONTROL, FIRST_FD + REGISTER_MAKER, watch->children };

@@ -104,9 +104,10 @@ struct recorded {
   } calls[MAX_RECORDED];
 };
 
-/* One message on the control socket, in the order: JOINED, with the stage's pidfd, of one that another stage has made (or
-   FAILED); TERMINAL, with an fd, where one is made; READY, where the maker wants to know; then FAILED, or STARTED, RECORDED
-   (none, or as many as it takes) and ENDED. */
+/* One message on the control socket, in the order: JOINED, with the stage's pidfd, of one that another stage has made,
+   as often as it makes itself once more (or FAILED); READY, where its ids are mapped by others; TERMINAL, with an fd,
+   where one is made; READY, where the maker wants to know; then FAILED, or STARTED, RECORDED (none, or as many as it
+   takes) and ENDED. */
 struct record {
   uint32_t kind;
   int32_t status;     /* FAILED: errno. RECORDED: whether there may be more. ENDED: wait status. */
@@ -120,10 +121,10 @@ struct record {
   };
 };
 
-/* A message to the stage: GO once its ids are mapped, once it is known where it has made itself once more, once we have the terminal, and as an answer to READY; then
-   signals for the payload, or for its process group; END of the payload and the stage; EXEC, with the fds of another
-   stage, which its plan counts from FIRST_FD on: it is made as a child of this one, inside of everything that the
-   payload is in. */
+/* A message to the stage: GO once its ids are mapped, once it is known where it has made itself once more, once we have
+   the terminal, and as an answer to READY; then signals for the payload, or for its process group; END of the payload
+   and the stage; EXEC, with the fds of another stage, which its plan counts from FIRST_FD on: it is made as a child of
+   this one, inside of everything that the payload is in. */
 enum command_kind { COMMAND_GO = 1, COMMAND_KILL, COMMAND_KILL_GROUP, COMMAND_END, COMMAND_EXEC };
 
 /* As many fds as one message carries. */
