@@ -123,6 +123,11 @@ function M.size(value)
   return number * UNITS[unit]
 end
 
+function M.callable(value)
+  if type(value) == "function" then return value end
+  return expected "a function"
+end
+
 --- A path that the kernel looks for in the finished sandbox.
 function M.inside(value)
   local path, problem = M.text(value)

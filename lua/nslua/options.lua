@@ -13,11 +13,6 @@ local INPUT_MODES <const> = { ["null"] = true, pipe = true, inherit = true }
 local function is_file(value) return type(value) == "userdata" and io.type(value) ~= "closed file" end
 local function is_function(value) return type(value) == "function" end
 
-local function callable(value)
-  if is_function(value) then return value end
-  return nil, "a function"
-end
-
 local function held(value)
   if is_file(value) or math.type(value) == "integer" and value >= 0 then return value end
   return nil, "a file or fd"
@@ -137,7 +132,7 @@ local OPTIONS <const> = {
       .. "other end sees that. Not with `init = false`.",
   },
   {
-    name = "ready", type = callable, default = "none", values = "a function",
+    name = "ready", type = check.callable, default = "none", values = "a function",
     doc = "Called when all is set up, with a table of `payload` and `reaper`, their pids, and `namespaces`, the inodes of "
       .. "those that are not the caller's; only when it has returned, the program is executed.",
   },

@@ -67,13 +67,8 @@ local function id_map(value)
   return map
 end
 
-local function callable(value)
-  if type(value) == "function" then return value end
-  return nil, "a function"
-end
-
 local user_record = check.record {
-  map = callable, inner = check.any_of(check.one_of { true }, joined), uid = check.id, gid = check.id,
+  map = check.callable, inner = check.any_of(check.one_of { true }, joined), uid = check.id, gid = check.id,
   uid_map = id_map, gid_map = id_map, auto = check.one_of { true },
   size = check.integer(1, 1 << 27), groups = check.any_of(check.one_of { "strict" }, check.list_of(check.id)),
 }
@@ -227,11 +222,6 @@ local function filters(value)
     return nil, "a table where profile = false goes with programs, and with log only"
   end
   return good
-end
-
-local function step(value)
-  if type(value) ~= "function" then return nil, "a function" end
-  return value
 end
 
 local fields = {
@@ -403,7 +393,7 @@ local fields = {
     doc = "The argv of a run that gives none.",
   },
   {
-    name = "steps", type = check.list_of(step), merge = "append", values = "list of functions", default = "none",
+    name = "steps", type = check.list_of(check.callable), merge = "append", values = "list of functions", default = "none",
     doc = "Called with the plan last, before privileges drop.",
   },
 }

@@ -235,14 +235,19 @@ local function await_joined(ready, stage, maker, deadline)
   return nil, kind and end_of_stage(maker) or record
 end
 
-local function ended_early() return Error.new { step = "stage", reason = "it was killed while it set the sandbox up" } end
+--- What another message than the expected one says: the set-up has failed, or the stage has ended. The error when none
+--- came in time is the record itself.
+local function why_not(payload, kind, record)
+  if not kind then return record end
+  if kind == "failed" then return failure.of_plan(payload.operations .. payload.bytes, payload.owners, record) end
+  return Error.new { step = "stage", reason = "it was killed while it set the sandbox up" }
+end
 
 --- A message in the middle of the plan.
 local function await_message(ready, stage, payload, deadline, expected)
   local kind, record = next_message(ready, stage, deadline)
   if kind == expected then return true end
-  if kind == "failed" then return nil, failure.of_plan(payload.operations .. payload.bytes, payload.owners, record) end
-  return nil, kind and ended_early() or record
+  return nil, why_not(payload, kind, record)
 end
 
 --- Where the stage is to go on as another process: whether it does.
@@ -276,15 +281,9 @@ local function await_start(ready, stage, payload, deadline, terminal)
     stage:go()
     kind, record = next_message(ready, stage, deadline)
   end
-  if kind == "started" then
-    local ok, err = check_held(ready, record)
-    return ok and record, err
-  elseif kind == "failed" then
-    return nil, failure.of_plan(payload.operations .. payload.bytes, payload.owners, record)
-  elseif not kind then
-    return nil, record
-  end
-  return nil, ended_early()
+  if kind ~= "started" then return nil, why_not(payload, kind, record) end
+  local ok, err = check_held(ready, record)
+  return ok and record, err
 end
 
 --- Takes what is passed, after a look at it.

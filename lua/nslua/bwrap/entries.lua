@@ -6,6 +6,7 @@ local paths = require "nslua.path"
 local recipes = require "nslua.bwrap.recipe"
 local sys = require "nslua.sys"
 local text = require "nslua.bwrap.text"
+local verbs = require "nslua.fs".verbs
 
 local within, absolute, tidy = paths.within, paths.absolute, paths.tidy
 local quoted, octal = text.quoted, text.octal
@@ -15,7 +16,6 @@ local M = {}
 local SHARES <const> = { ro = true, rw = true, overlay = true }
 local MOUNTS <const> = { ro = true, rw = true, overlay = true, tmpfs = true, proc = true, dev = true, mqueue = true }
 local MADE <const> = { file = true, symlink = true, dir = true, chmod = true }
-local REPEATS <const> = { remount = true, chmod = true, lock = true }
 
 -- -- what is to be written --
 
@@ -33,7 +33,7 @@ end
 --- Whether nothing of an entry is left to be seen: a later one comes over it, and it makes nothing in a tree of the host.
 local function is_covered(items, number)
   local item, inside = items[number], holder(items, number)
-  if not MOUNTS[item.verb] and (REPEATS[item.verb] or inside and SHARES[inside.verb]) then return false end
+  if not MOUNTS[item.verb] and (verbs[item.verb].repeats or inside and SHARES[inside.verb]) then return false end
   for i = number + 1, #items do
     local later = items[i]
     if MOUNTS[later.verb] and not later.options.optional and within(item.target, later.target) then return true end
@@ -168,7 +168,7 @@ function WORDS.remount(item) return "remount", { quoted(item.target) }, { recurs
 
 local function is_repeated(items, number)
   for i = 1, number - 1 do
-    if items[i].target == items[number].target then return not REPEATS[items[number].verb] end
+    if items[i].target == items[number].target then return not verbs[items[number].verb].repeats end
   end
   return false
 end

@@ -145,13 +145,11 @@ local function capabilities_of(request)
   return names.capabilities(request.capabilities & most)
 end
 
-local REPEATS <const> = { remount = true, chmod = true, lock = true }
-
 --- Of a root that covers all that came before only the last is to be seen.
 local function root_of(files)
   for i = #files, 1, -1 do
     local item = files[i]
-    if item.target == "/" and REPEATS[item.verb] == nil then return i end
+    if item.target == "/" and not fs.verbs[item.verb].repeats then return i end
   end
 end
 

@@ -47,27 +47,17 @@ for _, place in ipairs(os_verb.etc) do SAME[place] = is_itself end
 for _, own in ipairs(os_verb.directories) do SAME[own[1]] = is_private(own[2]) end
 for _, link in ipairs(os_verb.links) do SAME[link[1]] = links_to(link[2]) end
 
+local function any(list, is)
+  for _, one in ipairs(list) do
+    if is(one) then return true end
+  end
+  return false
+end
+
 --- Whether one of those comes to lie beneath a target.
-local function any_within(items, target)
-  for _, item in ipairs(items) do
-    if within(item.target, target) then return true end
-  end
-  return false
-end
-
-local function is_around(items, target)
-  for _, item in ipairs(items) do
-    if within(target, item.target) then return true end
-  end
-  return false
-end
-
-local function is_behind_link(target)
-  for _, link in ipairs(os_verb.links) do
-    if within(target, link[1]) then return true end
-  end
-  return false
-end
+local function any_within(items, target) return any(items, function(item) return within(item.target, target) end) end
+local function is_around(items, target) return any(items, function(item) return within(target, item.target) end) end
+local function is_behind_link(target) return any(os_verb.links, function(link) return within(target, link[1]) end) end
 
 --- What fs.os cannot be without, or where it has a link that would lead elsewhere.
 local function collides(rest, item)

@@ -88,8 +88,11 @@ end
 
 --- The words of an error of nslua's: bubblewrap's where callers may look for them.
 local function message_of(err, request)
-  local words = type(err) == "table" and err.op and (verdict_of(err) or words_of(err, request))
-  if words then return verdict_of(err) or words .. ": " .. reason_of(err) end
+  local is_operation = type(err) == "table" and err.op
+  local verdict = is_operation and verdict_of(err)
+  if verdict then return verdict end
+  local words = is_operation and words_of(err, request)
+  if words then return words .. ": " .. reason_of(err) end
   return (tostring(err):gsub("^%S+%.lua:%d+: ", ""))
 end
 
@@ -160,9 +163,7 @@ local function passed_by(request)
   local fds = {}
   local open, _, errno = sys.inheritable_fds()
   for _, fd in ipairs(open or options.die("Can't open /proc: %s", (sys.strerror(errno)))) do
-    if not request.used[fd] then
-      fds[fd] = { fd, directory = true }
-    end
+    if not request.used[fd] then fds[fd] = { fd, directory = true } end
   end
   return next(fds) and fds or nil
 end
