@@ -5,23 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static int bad_in_parent(struct call *call) {
-  (void)call;
-  return -ENOSYS;
-}
-long stage_await(struct call *call) { return bad_in_parent(call); }
-long stage_announce(struct call *call) { return bad_in_parent(call); }
-long stage_move_control(struct call *call) { return bad_in_parent(call); }
-long stage_fork(struct call *call) { return bad_in_parent(call); }
-long stage_remake(struct call *call) { return bad_in_parent(call); }
-long stage_await_leave(struct call *call) { return bad_in_parent(call); }
-long stage_end_with_parent(struct call *call) { return bad_in_parent(call); }
-long stage_note_namespaces(struct call *call) { return bad_in_parent(call); }
-long stage_keep(struct call *call) { return bad_in_parent(call); }
-long stage_hold(struct call *call) { return bad_in_parent(call); }
-long stage_record(struct call *call) { return bad_in_parent(call); }
-long stage_hand_over(struct call *call) { return bad_in_parent(call); }
-long stage_restore_terminal(struct call *call) { return bad_in_parent(call); }
+/* What acts on the stage itself is nothing for us. */
+#define PRIMITIVE(name, ...)                                                                       \
+  long stage_##name(struct call *call) {                                                           \
+    (void)call;                                                                                    \
+    return -ENOSYS;                                                                                \
+  }
+#include "../stage/primitives.def"
+#undef PRIMITIVE
 
 /* Takes the fds that operations opened into handles: register → fd, in the table on the top. */
 static void collect_fds(lua_State *L, const struct machine *machine, const int *given,
