@@ -377,3 +377,19 @@ describe("fs.file with over", function()
     assert.equal("content\n", probe.read(source .. "/file"))
   end)
 end)
+
+describe("a mount over others", function()
+  local source
+  before_each(function() source = tree() end)
+  after_each(function() probe.remove(source) end)
+
+  it("takes away what was known of them, however often: nothing is made in a tree of the host unasked", function()
+    local over = { over = true }
+    local box = with(fs.tmpfs "/a", fs.tmpfs "/a/x/y", fs.tmpfs("/a", over), fs.tmpfs("/a/x/y", over),
+      fs.rw(source, "/a", over), fs.dir "/a/x/y/made")
+    local ok, err = pcall(box.run, box, { "true" })
+    assert.is_false(ok)
+    assert.matches("fs.dir: /a/x/y/made lies in a tree of the host", tostring(err), 1, true)
+    assert.is_nil(sys.stat(source .. "/x"))
+  end)
+end)

@@ -162,7 +162,7 @@ function Plan:resolve(target, options, itself)
       slash = path:find("/", 2, true)
     elseif slash then
       if mounted[at] ~= nil then own = mounted[at] end
-      slash = path:find("/", slash + 1, true)
+      slash = self.below[at] and path:find("/", slash + 1, true)
     else
       -- What the host has in a layer may be a link to what is not ours.
       if own == "layered" and options and options.links then own = false end
@@ -180,6 +180,12 @@ end
 --- Notes a symbolic link in a file system of ours, for targets behind it.
 function Plan:declare_link(path, link)
   self.links[path] = link
+  note_parents(self, path)
+end
+
+--- Notes that something is mounted at a path, and whether it is ours.
+function Plan:declare_mount(path, own)
+  self.mounted[path] = own or false
   note_parents(self, path)
 end
 
@@ -201,7 +207,7 @@ end
 function Plan:cover(path)
   if not self.below[path] then return end
   self.below[path] = nil
-  for _, known in ipairs { self.mounted, self.given, self.links } do
+  for _, known in ipairs { self.mounted, self.given, self.links, self.below } do
     for at in pairs(known) do
       if at:sub(1, #path + 1) == path .. "/" then known[at] = nil end
     end
@@ -220,9 +226,8 @@ function Plan:place(mount, target, options, own, mode)
   local path, parents = self:resolve(target, options)
   self.tree:attach(mount, self.root, path, parents, mode or nil, options and options.links)
   self:cover(path)
-  self.mounted[path] = own or false
+  self:declare_mount(path, own)
   self.given[path] = own ~= "bare" and self.depth <= 1
-  note_parents(self, path)
 end
 
 --- Covers what is at a path by a clone of itself with other attributes: a part of a mount becomes a mount of

@@ -196,7 +196,7 @@ rows.remount = {
     else
       if e.options.optional then plan.tree:optional("ENOENT", "ENOTDIR") end
       plan:cover_with_itself(plan.root, path, set, clear, recursive, links)
-      plan.mounted[path] = own or false
+      plan:declare_mount(path, own)
     end
   end,
 }
