@@ -83,7 +83,7 @@ $(BUILD)/host/main-development.o: csrc/host/main.c $(HEADERS)
 $(BUILD)/host/embedded.o: $(BUILD)/embedded.c csrc/host/embedded.h
 	$(CC) $(SYS_CFLAGS) -Icsrc/host -c -o $@ $<
 
-HOST_O = $(BUILD)/host/embedded.o $(BUILD)/host/bundle.o $(SYS_O)
+HOST_O = $(BUILD)/host/embedded.o $(BUILD)/host/bundle.o $(BUILD)/host/heap.o $(SYS_O)
 LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(HOST_CAP_LIBS)
 FOR_C_MODULES = -Wl,-E
 

@@ -1,4 +1,4 @@
--- Prints C source that holds Lua modules, precompiled, with their line information.
+-- Prints C source that holds Lua modules, precompiled, without what only a debugger reads.
 -- usage: lua5.4 embed.lua lua/nslua/init.lua …
 
 local function bytes_of(code)

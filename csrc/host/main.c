@@ -4,24 +4,15 @@
  */
 #include "bundle.h"
 #include "embedded.h"
+#include "heap.h"
 
 #include "../sys/sys.h"
 
 #include <lualib.h>
-#include <malloc.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
-enum { HEAP_SIZE = 512 << 10, HUGE = 2 << 20, BLOCK = 256 << 10, PAGE = 4096 };
 
 /* -- modules -- */
 
@@ -136,38 +127,17 @@ static int run(lua_State *L) {
   return 1;
 }
 
-/* The memory of a short run in one huge page, where there is one to be had: page by page it would cost more than all
-   that Lua does with it. malloc goes on where we leave the break, once what it has got does not do, as for a block
-   that nobody uses; what it writes behind that at once comes just before the huge page. */
-static void prepare_heap(void) {
-  uintptr_t now = (uintptr_t)sbrk(0);
-  uintptr_t huge = (now + BLOCK + PAGE + HUGE - 1) & ~(uintptr_t)(HUGE - 1),
-            start = huge - PAGE - BLOCK;
-  if (sbrk((intptr_t)(start - now)) == (void *)-1) return;
-  mallopt(M_TOP_PAD, HUGE + BLOCK);
-  mallopt(M_TRIM_THRESHOLD, 16 * HUGE);
-  mallopt(M_MMAP_THRESHOLD, 2 * BLOCK);
-  void *volatile block = malloc(BLOCK);
-  if (!block) { /* as with a low limit of data: then as usual */
-    mallopt(M_TOP_PAD, PAGE);
-    if ((uintptr_t)sbrk(0) == start) sbrk((intptr_t)(now - start));
-    return;
-  }
-  madvise((void *)huge, HUGE, MADV_HUGEPAGE);
-  madvise((void *)huge, HEAP_SIZE, MADV_POPULATE_WRITE); /* since Linux 5.14 */
-}
-
 int main(int argc, char **argv) {
   if (getauxval(AT_SECURE)) {
     fputs("nslua: refuses to run with privileges it was not called with (set-user-id)\n", stderr);
     return 125;
   }
-  prepare_heap();
   lua_State *L = luaL_newstate();
   if (!L) {
     fputs("nslua: not enough memory\n", stderr);
     return 125;
   }
+  heap_prepare(L);
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
