@@ -95,9 +95,10 @@ $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
 
 # -- bubblewrap's command line as a program of its own, which loads nothing --
 
-# It starts sooner without shared libraries, and in a sandbox that has none. The linker warns of what it never does.
+# It starts sooner without shared libraries, and in a sandbox that has none; and at addresses known here, as no page of its
+# tables is to be written then. The linker warns of what it never does.
 $(BUILD)/nslua-static: $(BUILD)/host/main.o $(HOST_O)
-	$(LINK_HOST) -static-pie -Wl,--no-warnings || { echo "no static libraries here: bwrap is going to need shared ones"; $(LINK_HOST); }
+	$(LINK_HOST) -static -no-pie -Wl,-z,noseparate-code,--no-warnings || { echo "no static libraries here: bwrap is going to need shared ones"; $(LINK_HOST); }
 
 $(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-static
 	$(BUILD)/nslua-static bundle csrc/host/bwrap.lua -o $@
