@@ -6,7 +6,6 @@
 #include "sys.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PLAN_TYPE "nslua.plan"
@@ -40,13 +39,20 @@ static struct plan *push_plan(lua_State *L) {
   return plan;
 }
 
+/* The bytes lie in the state's memory; a size of 0 frees them. */
+static char *resize(lua_State *L, struct plan *plan, size_t capacity) {
+  void *data;
+  lua_Alloc allocate = lua_getallocf(L, &data);
+  return allocate(data, plan->bytes, plan->capacity, capacity);
+}
+
 /* Room for n more bytes at the end of the plan. */
 static char *reserve(lua_State *L, struct plan *plan, size_t n) {
   if (n > MAX_PLAN - plan->size) luaL_error(L, "the plan is too large");
   if (plan->size + n > plan->capacity) {
     size_t capacity = plan->capacity ? plan->capacity : 1024;
     while (capacity < plan->size + n) capacity *= 2;
-    char *larger = realloc(plan->bytes, capacity);
+    char *larger = resize(L, plan, capacity);
     if (!larger) luaL_error(L, "not enough memory");
     plan->bytes = larger;
     plan->capacity = capacity;
@@ -56,7 +62,7 @@ static char *reserve(lua_State *L, struct plan *plan, size_t n) {
 
 static int plan_gc(lua_State *L) {
   struct plan *plan = check_plan(L);
-  free(plan->bytes);
+  if (plan->bytes) resize(L, plan, 0);
   *plan = (struct plan){ 0 };
   return 0;
 }
