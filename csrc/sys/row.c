@@ -48,11 +48,12 @@ static const struct {
 
 const struct row rows[] = {
 #define PRIMITIVE(name, result, parameters)                                                        \
-  { #name, kernel_##name, RESULT_##result, { parameters{ 0, NULL, NULL } } },
+  { #name, kernel_##name, RESULT_##result,                                                         \
+    (const struct parameter[]){ parameters{ 0, NULL, NULL } } },
 #include "../kernel/primitives.def"
 #undef PRIMITIVE
 #define PRIMITIVE(name, result, parameters)                                                        \
-  { #name, NULL, RESULT_##result, { parameters{ 0, NULL, NULL } } },
+  { #name, NULL, RESULT_##result, (const struct parameter[]){ parameters{ 0, NULL, NULL } } },
 #include "../stage/primitives.def"
 #undef PRIMITIVE
 };

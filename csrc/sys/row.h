@@ -39,7 +39,7 @@ struct row {
   const char *name;
   primitive *function; /* NULL: it can only be recorded */
   enum result result;
-  struct parameter parameters[MAX_ARGUMENTS + 1]; /* ends with kind 0 */
+  const struct parameter *parameters; /* ends with kind 0 */
 };
 
 extern const struct row rows[];
