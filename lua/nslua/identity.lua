@@ -43,13 +43,25 @@ local function mapped_ranges(kind, pid)
   return ranges, text
 end
 
+--- What is mapped in the namespace that we have read it of; what has been mapped stays so.
+local known = { uid = {}, gid = {} }
+
+--- The same of the caller's own user namespace.
+local function own_ranges(kind)
+  local namespace = sys.stat "/proc/self/ns/user"
+  if not namespace then return mapped_ranges(kind) end
+  if known.namespace ~= namespace.inode then known = { namespace = namespace.inode, uid = {}, gid = {} } end
+  if #known[kind] == 0 then known[kind] = mapped_ranges(kind) end
+  return known[kind]
+end
+
 --- An id of the private range that this process has for itself, or where that is not mapped (we are
 --- root in a container) the highest that is. nil when there is none but 0.
 local function private_id(kind, pid)
   local span = BLOCKS_FIRST - PRIVATE_FIRST
   local id = PRIVATE_FIRST + (pid * IDS_PER_PROCESS + boxes_made % IDS_PER_PROCESS) % span
   local highest = 0
-  for _, range in ipairs(mapped_ranges(kind)) do
+  for _, range in ipairs(own_ranges(kind)) do
     if id >= range[1] and id < range[1] + range[2] then return id end
     highest = math.max(highest, range[1] + range[2] - 1)
   end
