@@ -81,7 +81,7 @@ end
 
 --- A destination is meant from the root on, whatever it begins with; ".." takes back the component before it.
 local function inside(path)
-  if not ("/" .. path .. "/"):find("/../", 1, true) then return path:sub(1, 1) == "/" and path or "/" .. path end
+  if not path:find("..", 1, true) then return path:sub(1, 1) == "/" and path or "/" .. path end
   local components = {}
   for component in path:gmatch "[^/]+" do
     if component == ".." then components[#components] = nil
@@ -431,17 +431,23 @@ for _, row in ipairs(rows) do by_name[row[1]] = row end
 
 local COUNTS <const> = { "an argument", "two arguments", "three arguments" }
 
+--- What an option's operands are, as its help names them.
+local function kinds_of(row)
+  if not row.kinds then
+    row.kinds = {}
+    for kind in row[2]:gmatch "%S+" do table.insert(row.kinds, kind) end
+  end
+  return row.kinds
+end
+
 --- The operands of an option, from the words behind it.
 local function operands_of(row, words, at)
-  local values, n = {}, 0
-  for kind in row[2]:gmatch "%S+" do
-    n = n + 1
-    values[n] = { kind = kind, word = words[at + n] }
-  end
-  if n > 0 and not values[n].word then die((row.words or "%s takes " .. COUNTS[n]), row[1]) end
-  for i, value in ipairs(values) do
-    local read = TYPES[value.kind]
-    values[i] = read and read(value.word, row[1]) or value.word
+  local values, kinds = {}, kinds_of(row)
+  local n = #kinds
+  if n > 0 and not words[at + n] then die((row.words or "%s takes " .. COUNTS[n]), row[1]) end
+  for i, kind in ipairs(kinds) do
+    local read, word = TYPES[kind], words[at + i]
+    values[i] = read and read(word, row[1]) or word
   end
   return values, n
 end

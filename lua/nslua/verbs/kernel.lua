@@ -4,6 +4,8 @@ local verb = require "nslua.verb"
 
 local rows = verb.rows
 
+local INERT <const>, INERT_READ_ONLY <const> = { "nosuid", "nodev", "noexec" }, { "ro", "nosuid", "nodev", "noexec" }
+
 -- -- tmpfs --
 
 local TMPFS_MODE <const> = 1023 -- 1777, the kernel's own default
@@ -54,7 +56,7 @@ rows.proc = {
   mount = function(e, plan)
     return plan:filesystem("proc", {
       { "hidepid", e.options.hidepid or "ptraceable" }, e.options.subset and { "subset", e.options.subset },
-    }, { "nosuid", "nodev", "noexec" })
+    }, INERT)
   end,
   -- In the mount itself: who changes a tree that it lies in may have moved it.
   after = function(e, plan, mount)
@@ -62,7 +64,7 @@ rows.proc = {
     -- A mount on it keeps a nested user namespace from mounting a full one of its own.
     for _, name in ipairs(is_full and (e.options.read_only or {}) or e.options.subset and { "1" } or PROC_READ_ONLY) do
       plan.tree:tolerate "ENOENT"
-      plan:cover_with_itself(mount, name, { "ro", "nosuid", "nodev", "noexec" })
+      plan:cover_with_itself(mount, name, INERT_READ_ONLY)
     end
     if is_full or e.options.subset then return end
     local masks = plan:masks()
@@ -81,10 +83,9 @@ rows.sys = {
   doc = "The kernel's objects, read-only; with a new network namespace only its own interfaces, otherwise as the host sees "
     .. "them.",
   mount = function(_, plan)
-    local attributes = { "ro", "nosuid", "nodev", "noexec" }
-    if plan.new.net then return plan:filesystem("sysfs", {}, attributes) end
+    if plan.new.net then return plan:filesystem("sysfs", {}, INERT_READ_ONLY) end
     local tree = plan.sources:open_tree(nil, "/sys", { "clone", "recursive" })
-    plan.sources:mount_setattr(tree, nil, attributes, nil, "private", "recursive")
+    plan.sources:mount_setattr(tree, nil, INERT_READ_ONLY, nil, "private", "recursive")
     return tree
   end,
 }
@@ -93,7 +94,7 @@ rows.mqueue = {
   parameters = { verb.target_or "/dev/mqueue" }, options = verb.options { shared = check.boolean },
   summary = function(e) return "mqueue on " .. e.target end, flags = "nosuid,nodev,noexec", needs = "ipc",
   doc = "The POSIX message queues of the sandbox; `shared`: without a new IPC namespace the caller's, which takes root.",
-  mount = function(_, plan) return plan:filesystem("mqueue", {}, { "nosuid", "nodev", "noexec" }) end,
+  mount = function(_, plan) return plan:filesystem("mqueue", {}, INERT) end,
 }
 
 -- -- dev --
