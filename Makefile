@@ -83,7 +83,7 @@ $(BUILD)/host/main-development.o: csrc/host/main.c $(HEADERS)
 $(BUILD)/host/embedded.o: $(BUILD)/embedded.c csrc/host/embedded.h
 	$(CC) $(SYS_CFLAGS) -Icsrc/host -c -o $@ $<
 
-HOST_O = $(BUILD)/host/embedded.o $(BUILD)/host/bundle.o $(BUILD)/host/heap.o $(SYS_O)
+HOST_O = $(BUILD)/host/embedded.o $(addprefix $(BUILD)/host/, appended.o bundle.o heap.o snapshot.o) $(SYS_O)
 LINK_HOST = $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(HOST_CAP_LIBS)
 FOR_C_MODULES = -Wl,-E
 
@@ -95,13 +95,16 @@ $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
 
 # -- bubblewrap's command line as a program of its own, which loads nothing --
 
-# It starts sooner without shared libraries, and in a sandbox that has none; and at addresses known here, as no page of its
-# tables is to be written then. The linker warns of what it never does.
+# It starts sooner without shared libraries, and in a sandbox that has none; and at addresses known here, for its snapshot.
+# The linker warns of what it never does.
 $(BUILD)/nslua-static: $(BUILD)/host/main.o $(HOST_O)
 	$(LINK_HOST) -static -no-pie -Wl,-z,noseparate-code,--no-warnings || { echo "no static libraries here: bwrap is going to need shared ones"; $(LINK_HOST); }
 
-$(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-static
-	$(BUILD)/nslua-static bundle csrc/host/bwrap.lua -o $@
+$(BUILD)/nslua-ready: csrc/host/snapshot.lua $(BUILD)/nslua-static
+	$(BUILD)/nslua-static csrc/host/snapshot.lua $(BUILD)/nslua-static $@
+
+$(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-ready
+	$(BUILD)/nslua-ready bundle csrc/host/bwrap.lua -o $@
 
 # -- installing: WITH_BWRAP=1 also that --
 
@@ -151,7 +154,7 @@ VM      ?= ../shared/vm.sh
 KERNELS ?= 6.1 6.12
 VM_SPECS ?= $(patsubst %,spec/%_spec.lua,sys namespace inner ns identity fs links error process security walkthrough cgroup limits landlock \
 	nesting scheduling exec enter ps)
-test-vm: all
+test-vm: all $(BUILD)/bwrap
 	for k in $(KERNELS); do echo "== Linux $$k"; \
 	  $(VM) -k $$k -t 1500 -m 2048 -c 2 'cd $(CURDIR) && NSLUA_BUILDS=build NSLUA_LIMIT=1400 spec/run $(VM_SPECS)' \
 	  || exit 1; done

@@ -339,8 +339,8 @@ local NEWER <const> = {
   { "what cannot be joined", "BWRAP --pidns 77 OS true; BWRAP --pidns 7 OS true 7</proc/self/ns/net; BWRAP --userns2 77 OS true",
     "bwrap: Setting pidns failed: Bad file descriptor\nbwrap: Setting pidns failed: Invalid argument\n"
     .. "bwrap: Setting userns2 failed: Bad file descriptor\nstatus 1" },
-  { "the help", "BWRAP --help | grep -c '^    --'; BWRAP --help | head -1; BWRAP 2>&1 | head -1; BWRAP OS 2>&1 | head -1",
-    "68\n" .. ("usage: nslua bwrap [OPTIONS...] [--] COMMAND [ARGS...]\n"):rep(3) .. "status 0" },
+  { "the help", "BWRAP --help | grep -c '^    --'; (BWRAP --help | head -1; BWRAP 2>&1 | head -1; BWRAP OS 2>&1 | head -1) "
+    .. "| sed 's,/[^ ]*/,,'", "68\n" .. ("usage: bwrap [OPTIONS...] [--] COMMAND [ARGS...]\n"):rep(3) .. "status 0" },
 }
 
 --- Runs a case's words with one of the two; the directories' own names are all that may differ.
@@ -370,8 +370,7 @@ local function has(cases, option)
 end
 
 describe("nslua bwrap", function()
-  local here = sys.getcwd()
-  local path = here .. "/" .. probe.build .. "/nslua bwrap"
+  local path = sys.getcwd() .. "/" .. probe.build .. "/bwrap"
   local programs = {
     theirs = { words = "bwrap", path = "/usr/bin/bwrap" }, ours = { words = path, path = path },
   }
@@ -404,6 +403,14 @@ describe("nslua bwrap", function()
     end
     assert.same({}, missing)
     assert.is_nil(next(known), "an option that is not in the table")
+  end)
+
+  it("is a command of nslua, too", function()
+    local nslua = sys.getcwd() .. "/" .. probe.build .. "/nslua bwrap"
+    local command = { words = nslua, path = nslua }
+    assert.equal("usage: nslua bwrap [OPTIONS...] [--] COMMAND [ARGS...]\nstatus 0", outcome(directory, "BWRAP 2>&1 | head -1", command))
+    local words = "BWRAP OS --unshare-all --hostname inside sh -c 'hostname; exit 5'; BWRAP OS --nonsense; BWRAP OS /nope"
+    assert.equal(outcome(directory, words, programs.ours), outcome(directory, words, command))
   end)
 
   for _, case in ipairs(NEWER) do

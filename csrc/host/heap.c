@@ -1,8 +1,4 @@
-/*
- * The memory of a Lua state: what a short run needs lies in one huge page, where there is one to be had. Page by page it
- * would cost more than all that Lua does with it. Blocks come from there one behind the other, and one that is given back
- * waits for the next of its size; a large one is lost. What no longer fits comes from malloc.
- */
+/* Blocks come one behind the other, and one that is given back waits for the next of its size; a large one is lost. */
 #include "heap.h"
 
 #include <stdint.h>
@@ -14,45 +10,38 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { SIZE = 2 << 20, AT_ONCE = 512 << 10, UNIT = 16, LARGEST = 1024 };
+enum { AT_ONCE = 512 << 10 };
 
-struct block {
-  struct block *next;
-};
+static struct heap *heap;
 
-static struct {
-  char *start, *next, *end;
-  struct block *returned[LARGEST / UNIT + 1]; /* by their size in units */
-} heap;
-
-static size_t rounded(size_t size) { return (size + UNIT - 1) & ~(size_t)(UNIT - 1); }
+static size_t rounded(size_t size) { return (size + HEAP_UNIT - 1) & ~(size_t)(HEAP_UNIT - 1); }
 
 static int is_ours(const void *block) {
-  return (const char *)block >= heap.start && (const char *)block < heap.end;
+  return (const char *)block >= (const char *)heap && (const char *)block < heap->end;
 }
 
-static int has_room(size_t size) { return size <= (size_t)(heap.end - heap.next); }
+static int has_room(size_t size) { return size <= (size_t)(heap->end - heap->next); }
 
 static void *take(size_t size) {
-  struct block **returned = size <= LARGEST ? &heap.returned[size / UNIT] : NULL;
+  struct block **returned = size <= HEAP_LARGEST ? &heap->returned[size / HEAP_UNIT] : NULL;
   if (returned && *returned) {
     struct block *block = *returned;
     *returned = block->next;
     return block;
   }
-  if (!has_room(size)) return malloc(size);
-  heap.next += size;
-  return heap.next - size;
+  if (!has_room(size)) return heap->is_exceeded = 1, malloc(size);
+  heap->next += size;
+  return heap->next - size;
 }
 
 static void give_back(void *memory, size_t size) {
-  if (size > LARGEST) return;
+  if (size > HEAP_LARGEST) return;
   struct block *block = memory;
-  block->next = heap.returned[size / UNIT];
-  heap.returned[size / UNIT] = block;
+  block->next = heap->returned[size / HEAP_UNIT];
+  heap->returned[size / HEAP_UNIT] = block;
 }
 
-static void *allocate(void *unused, void *block, size_t old, size_t size) {
+void *heap_allocate(void *unused, void *block, size_t old, size_t size) {
   (void)unused;
   if (!block) return size ? take(rounded(size)) : NULL;
   int ours = is_ours(block);
@@ -67,16 +56,28 @@ static void *allocate(void *unused, void *block, size_t old, size_t size) {
   return moved;
 }
 
-void heap_prepare(lua_State *L) {
-#ifndef __SANITIZE_ADDRESS__ /* which knows of malloc's blocks */
-  char *place = mmap(NULL, 2 * SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (place == MAP_FAILED) return; /* as with a low limit of data */
-  heap.start = heap.next = place + (-(uintptr_t)place & (SIZE - 1));
-  heap.end = heap.start + SIZE;
-  madvise(heap.start, SIZE, MADV_HUGEPAGE);
-  madvise(heap.start, AT_ONCE, MADV_POPULATE_WRITE); /* since Linux 5.14 */
-  lua_setallocf(L, allocate, NULL);
-#else
-  (void)L;
+/* A huge page can only lie at a multiple of its size. */
+static char *map(void *address) {
+  if (address) {
+    void *place = mmap(address, HEAP_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    return place == address ? place : NULL;
+  }
+  char *place =
+      mmap(NULL, 2 * HEAP_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return place == MAP_FAILED ? NULL : place + (-(uintptr_t)place & (HEAP_SIZE - 1));
+}
+
+struct heap *heap_make(void *address) {
+#ifdef __SANITIZE_ADDRESS__ /* it knows of malloc's blocks only */
+  return (void)address, (void)map, NULL;
 #endif
+  char *place = map(address);
+  if (!place) return NULL;
+  madvise(place, HEAP_SIZE, MADV_HUGEPAGE);
+  madvise(place, AT_ONCE, MADV_POPULATE_WRITE); /* since Linux 5.14 */
+  heap = (struct heap *)place;
+  heap->next = place + rounded(sizeof *heap);
+  heap->end = place + HEAP_SIZE;
+  return heap;
 }

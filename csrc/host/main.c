@@ -5,6 +5,7 @@
 #include "bundle.h"
 #include "embedded.h"
 #include "heap.h"
+#include "snapshot.h"
 
 #include "../sys/sys.h"
 
@@ -102,13 +103,12 @@ static void push_arguments(lua_State *L, int argc, char **argv) {
   }
 }
 
-static int run(lua_State *L) {
-  int argc = (int)lua_tointeger(L, 1);
-  char **argv = lua_touserdata(L, 2);
-  if (has_bundle() || ignores_environment(argv)) {
-    lua_pushboolean(L, 1);
-    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
-  }
+static void ignore_environment(lua_State *L) {
+  lua_pushboolean(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+}
+
+static void add_libraries(lua_State *L) {
   lua_gc(L, LUA_GCSTOP); /* until code of the user's runs, or a payload */
   luaL_openlibs(L);
   drop_current_directory(L, "path");
@@ -117,9 +117,22 @@ static int run(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_nslua_sys);
   lua_setfield(L, -2, "nslua.sys");
+  lua_pop(L, 1);
+}
+
+static void push_module(lua_State *L, const char *name) {
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "nslua.cli");
+  lua_pushstring(L, name);
   lua_call(L, 1, 1);
+}
+
+static int run(lua_State *L) {
+  int argc = (int)lua_tointeger(L, 1);
+  char **argv = lua_touserdata(L, 2);
+  int is_ready = lua_toboolean(L, 3);
+  if (!is_ready && (has_bundle() || ignores_environment(argv))) ignore_environment(L);
+  if (!is_ready) add_libraries(L);
+  push_module(L, "nslua.cli");
   push_arguments(L, argc, argv);
   if (has_bundle()) push_bundle(L);
   else lua_pushnil(L);
@@ -127,22 +140,38 @@ static int run(lua_State *L) {
   return 1;
 }
 
+/* For the bundles that are made of this program. */
+static int load_everything(lua_State *L) {
+  ignore_environment(L);
+  add_libraries(L);
+  for (const struct embedded *m = embedded; m->module; m++) push_module(L, m->module);
+  return 0;
+}
+
+static lua_State *new_state(void) {
+  lua_State *L = luaL_newstate();
+  if (L && heap_make(NULL)) lua_setallocf(L, heap_allocate, NULL);
+  return L;
+}
+
 int main(int argc, char **argv) {
   if (getauxval(AT_SECURE)) {
     fputs("nslua: refuses to run with privileges it was not called with (set-user-id)\n", stderr);
     return 125;
   }
-  lua_State *L = luaL_newstate();
+  if (argc == 3 && snapshot_is_possible() && strcmp(argv[1], "--snapshot") == 0)
+    return snapshot_write(load_everything, argv[2]);
+  lua_State *ready = has_bundle() ? snapshot_open() : NULL, *L = ready ? ready : new_state();
   if (!L) {
     fputs("nslua: not enough memory\n", stderr);
     return 125;
   }
-  heap_prepare(L);
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
+  lua_pushboolean(L, ready != NULL);
   int status = 125;
-  if (lua_pcall(L, 2, 1, 0) == LUA_OK) status = (int)lua_tointeger(L, -1);
+  if (lua_pcall(L, 3, 1, 0) == LUA_OK) status = (int)lua_tointeger(L, -1);
   else fprintf(stderr, "nslua: %s\n", luaL_tolstring(L, -1, NULL));
   lua_close(L);
   return status;

@@ -51,7 +51,7 @@ local function usage_error(message) fail(message .. "\n" .. USAGE) end
 --- What code of the user's finds: our names, and a collector that runs.
 local function prepare()
   require("nslua.load").add_names(_G)
-  collectgarbage "restart"
+  if not collectgarbage "isrunning" then collectgarbage "restart" end
 end
 
 local function run_code(code)

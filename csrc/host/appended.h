@@ -1,0 +1,16 @@
+/* What is appended to the program's own file. */
+#ifndef NSLUA_HOST_APPENDED_H
+#define NSLUA_HOST_APPENDED_H
+
+#include <stdint.h>
+
+/* Where it is: written into the program's file by nslua.appended, who finds the place by the first bytes. */
+struct place {
+  char magic[16];
+  uint64_t offset, size, checksum; /* size 0: there is none */
+};
+
+/* Reads all of it; 0 when the file does not have what was appended to it. */
+int appended_read(const volatile struct place *place, char *data);
+
+#endif

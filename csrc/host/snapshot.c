@@ -1,0 +1,46 @@
+#include "snapshot.h"
+#include "appended.h"
+#include "heap.h"
+
+#include <link.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+
+#define ADDRESS ((void *)0x1000000000) /* far from everything, on every machine of 64 bits */
+
+static const volatile struct place place = { .magic = "nslua-memory-at" };
+
+extern const ElfW(Ehdr) __ehdr_start; /* the linker's */
+
+int snapshot_is_possible(void) {
+  return __ehdr_start.e_type == ET_EXEC && getauxval(AT_BASE) == 0 && !place.size;
+}
+
+lua_State *snapshot_open(void) {
+  if (!place.size) return NULL;
+  struct heap *heap = heap_make(ADDRESS);
+  return heap && appended_read(&place, (char *)heap) ? heap->state : NULL;
+}
+
+static int write_heap(const struct heap *heap, const char *path) {
+  FILE *file = fopen(path, "wb");
+  if (!file) return 0;
+  size_t size = (size_t)(heap->next - (const char *)heap);
+  size_t written = fwrite(heap, 1, size, file);
+  return (fclose(file) == 0) & (written == size);
+}
+
+int snapshot_write(lua_CFunction prepare, const char *path) {
+  struct heap *heap = heap_make(ADDRESS);
+  lua_State *L = heap ? lua_newstate(heap_allocate, NULL) : NULL;
+  if (!L) return fputs("nslua: not enough memory\n", stderr), 125;
+  lua_pushcfunction(L, prepare);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+    return fprintf(stderr, "nslua: %s\n", lua_tostring(L, -1)), 125;
+  lua_gc(L, LUA_GCRESTART);
+  lua_gc(L, LUA_GCCOLLECT);
+  heap->state = L;
+  if (heap->is_exceeded) return fputs("nslua: too large for a snapshot\n", stderr), 125;
+  if (!write_heap(heap, path)) return perror(path), 125;
+  return 0;
+}

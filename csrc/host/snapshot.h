@@ -1,0 +1,19 @@
+/*
+ * A snapshot: the memory of a Lua state as it was when all of nslua was loaded, appended to a program whose functions are
+ * at the same addresses at each start. Loading takes longer than the rest of a short run.
+ */
+#ifndef NSLUA_HOST_SNAPSHOT_H
+#define NSLUA_HOST_SNAPSHOT_H
+
+#include <lua.h>
+
+/* The state of this program's snapshot; NULL when there is none, or no memory for it at its place. */
+lua_State *snapshot_open(void);
+
+/* Whether this program could have one, and has none yet. */
+int snapshot_is_possible(void);
+
+/* Writes the snapshot of the state that the function has made ready, for this very program. Returns an exit status. */
+int snapshot_write(lua_CFunction prepare, const char *path);
+
+#endif
