@@ -109,7 +109,7 @@ static void ignore_environment(lua_State *L) {
 }
 
 static void add_libraries(lua_State *L) {
-  lua_gc(L, LUA_GCSTOP); /* until code of the user's runs, or a payload */
+  lua_gc(L, LUA_GCSTEP, -(HEAP_SIZE >> 10)); /* no collection before that much is in use */
   luaL_openlibs(L);
   drop_current_directory(L, "path");
   drop_current_directory(L, "cpath");

@@ -37,7 +37,6 @@ int snapshot_write(lua_CFunction prepare, const char *path) {
   lua_pushcfunction(L, prepare);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK)
     return fprintf(stderr, "nslua: %s\n", lua_tostring(L, -1)), 125;
-  lua_gc(L, LUA_GCRESTART);
   lua_gc(L, LUA_GCCOLLECT);
   heap->state = L;
   if (heap->is_exceeded) return fputs("nslua: too large for a snapshot\n", stderr), 125;

@@ -411,7 +411,8 @@ static const luaL_Reg methods[] = {
 
 void open_plan(lua_State *L) {
   luaL_newmetatable(L, PLAN_TYPE);
-  luaL_newlib(L, methods);
+  lua_createtable(L, 0, row_count + (int)(sizeof methods / sizeof *methods));
+  luaL_setfuncs(L, methods, 0);
   for (int i = 0; i < row_count; i++) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&rows[i]);
     lua_pushcclosure(L, record, 1);

@@ -15,8 +15,10 @@ void new_type(lua_State *L, const char *name, const luaL_Reg *methods,
   lua_pop(L, 1);
 }
 
+enum { FUNCTIONS = 135 }; /* about as many */
+
 __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
-  lua_newtable(L);
+  lua_createtable(L, 0, FUNCTIONS);
   open_fd(L);
   open_now(L);
   open_plan(L);

@@ -19,14 +19,18 @@ local Plan = { __name = "nslua.plan" }
 
 Plan.__index = Plan
 
---- The primitives (and optional, tolerate, register, pass), at the current place.
-for name, record in pairs(getmetatable(sys.plan()).__index) do
+--- The primitives (and optional, tolerate, register, pass), at the current place: a method is made when it is first used.
+local recorders = getmetatable(sys.plan()).__index
+setmetatable(Plan, { __index = function(_, name)
+  local record = recorders[name]
+  if not record then return nil end
   Plan[name] = function(self, ...)
     local current = self.current
     local result = record(current, ...)
     return result ~= current and result or self
   end
-end
+  return Plan[name]
+end })
 
 function Plan.new(fields)
   local self = setmetatable(fields, Plan)

@@ -48,11 +48,8 @@ end
 
 local function usage_error(message) fail(message .. "\n" .. USAGE) end
 
---- What code of the user's finds: our names, and a collector that runs.
-local function prepare()
-  require("nslua.load").add_names(_G)
-  if not collectgarbage "isrunning" then collectgarbage "restart" end
-end
+--- What code of the user's finds: our names.
+local function prepare() require("nslua.load").add_names(_G) end
 
 local function run_code(code)
   prepare()

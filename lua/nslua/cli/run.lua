@@ -99,7 +99,6 @@ function M.in_box(box, argv, flags)
   local options = streams(flags.tty)
   options.time_steps = flags.time_steps
   local process <close>, err = start(box, table.move(argv, 1, #argv, 1, options))
-  collectgarbage "restart"
   if process and flags.joins then tell_missed(process.enforced.skipped) end
   local result
   if process then result, err = wait(process) end
