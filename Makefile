@@ -153,7 +153,7 @@ test: all
 VM      ?= ../shared/vm.sh
 KERNELS ?= 6.1 6.12
 VM_SPECS ?= $(patsubst %,spec/%_spec.lua,sys namespace inner ns identity fs links error process security walkthrough cgroup limits landlock \
-	nesting scheduling exec enter ps)
+	nesting scheduling exec enter ps bundle)
 test-vm: all $(BUILD)/bwrap
 	for k in $(KERNELS); do echo "== Linux $$k"; \
 	  $(VM) -k $$k -t 1500 -m 2048 -c 2 'cd $(CURDIR) && NSLUA_BUILDS=build NSLUA_LIMIT=1400 spec/run $(VM_SPECS)' \
@@ -165,7 +165,7 @@ sanitized:
 	$(MAKE) all BUILD=build/sanitized CFLAGS="-O1 -g $(SANITIZE)"
 
 lint:
-	luacheck -q lua spec recipes bench csrc/host/bwrap.lua csrc/host/embed.lua csrc/filter/generate.lua
+	luacheck -q lua spec recipes bench $(wildcard csrc/host/*.lua) csrc/filter/generate.lua
 	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) $(wildcard csrc/host/*.c) $(wildcard csrc/*/*.h)
 	$(MAKE) all BUILD=build/lint WERROR=-Werror
 	$(MAKE) build/aarch64/stage.bin BUILD=build/aarch64 CC=aarch64-linux-gnu-gcc WERROR=-Werror
