@@ -20,6 +20,7 @@ struct registers {
 };
 
 struct plan {
+  struct registers *registers; /* the user value */
   char *bytes;
   size_t size, capacity;
   int operations;
@@ -63,7 +64,7 @@ static char *reserve(lua_State *L, struct plan *plan, size_t n) {
 static int plan_gc(lua_State *L) {
   struct plan *plan = check_plan(L);
   if (plan->bytes) resize(L, plan, 0);
-  *plan = (struct plan){ 0 };
+  *plan = (struct plan){ .registers = plan->registers };
   return 0;
 }
 
@@ -73,22 +74,15 @@ void push_register(lua_State *L, int number) {
   luaL_setmetatable(L, REGISTER_TYPE);
 }
 
-static struct registers *registers_of(lua_State *L) {
-  lua_getiuservalue(L, 1, UV_REGISTERS);
-  struct registers *registers = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  return registers;
-}
-
-static int new_register(lua_State *L) {
-  struct registers *registers = registers_of(L);
+static int new_register(lua_State *L, const struct plan *plan) {
+  struct registers *registers = plan->registers;
   if (registers->next >= MAX_REGISTERS) luaL_error(L, "the plan uses too many fds");
   return registers->next++;
 }
 
 /* A register that will hold the host's fd at `index`. */
-static int pass_fd(lua_State *L, int index) {
-  int number = new_register(L);
+static int pass_fd(lua_State *L, const struct plan *plan, int index) {
+  int number = new_register(L, plan);
   lua_getiuservalue(L, 1, UV_PASSED);
   lua_pushvalue(L, index);
   lua_rawseti(L, -2, number);
@@ -157,7 +151,7 @@ static void encode(lua_State *L, struct plan *plan, const struct row *row, struc
   op->primitive = (uint16_t)(row - rows);
   op->arguments = (uint8_t)n;
   op->flags = plan->flags;
-  op->note = registers_of(L)->note;
+  op->note = plan->registers->note;
   op->size = (uint32_t)size;
   op->result = (int16_t)result;
   memcpy(op->tolerated, plan->tolerated, sizeof op->tolerated);
@@ -179,8 +173,8 @@ static int record(lua_State *L) {
   struct plan *plan = check_plan(L);
   int n = read_arguments(L, row, 2, 1, values);
   for (int i = 0; i < n; i++)
-    if (values[i].kind == VALUE_FD) values[i].integer = pass_fd(L, values[i].index);
-  int result = row->result == RESULT_FD ? new_register(L) : REGISTER_ABSENT;
+    if (values[i].kind == VALUE_FD) values[i].integer = pass_fd(L, plan, values[i].index);
+  int result = row->result == RESULT_FD ? new_register(L, plan) : REGISTER_ABSENT;
   encode(L, plan, row, values, n, result);
   if (result >= 0) push_register(L, result);
   else lua_pushvalue(L, 1);
@@ -226,8 +220,8 @@ static int plan_tolerate(lua_State *L) { return tolerate(L, 0); }
 
 /*** A plan that shares this one's registers. @function plan:section @treturn plan */
 static int plan_section(lua_State *L) {
-  check_plan(L);
-  push_plan(L);
+  const struct plan *plan = check_plan(L);
+  push_plan(L)->registers = plan->registers;
   for (int i = UV_REGISTERS; i <= UV_PASSED; i++) {
     lua_getiuservalue(L, 1, i);
     lua_setiuservalue(L, -2, i);
@@ -237,33 +231,31 @@ static int plan_section(lua_State *L) {
 
 /*** A register that holds an fd of the host. @function plan:pass @treturn register */
 static int plan_pass(lua_State *L) {
-  check_plan(L);
+  const struct plan *plan = check_plan(L);
   check_fd(L, 2);
-  push_register(L, pass_fd(L, 2));
+  push_register(L, pass_fd(L, plan, 2));
   return 1;
 }
 
 /*** A register that is given its fd when a process is started. @function plan:register */
 static int plan_register(lua_State *L) {
-  check_plan(L);
-  push_register(L, new_register(L));
+  push_register(L, new_register(L, check_plan(L)));
   return 1;
 }
 
 /*** How many registers there are. @function plan:registers @treturn integer */
 static int plan_registers(lua_State *L) {
-  check_plan(L);
-  lua_pushinteger(L, registers_of(L)->next);
+  lua_pushinteger(L, check_plan(L)->registers->next);
   return 1;
 }
 
 /*** Marks the operations to come, of this plan and its sections, with a number, which decode gives
  * back. @function plan:note @tparam integer note */
 static int plan_note(lua_State *L) {
-  check_plan(L);
+  const struct plan *plan = check_plan(L);
   lua_Integer note = luaL_checkinteger(L, 2);
   luaL_argcheck(L, note >= 0 && note <= UINT16_MAX, 2, "out of range");
-  registers_of(L)->note = (uint16_t)note;
+  plan->registers->note = (uint16_t)note;
   return 0;
 }
 
@@ -316,8 +308,8 @@ static int register_tostring(lua_State *L) {
 static int new_plan(lua_State *L) {
   lua_Integer first = luaL_optinteger(L, 1, REGISTER_FREE);
   luaL_argcheck(L, first >= REGISTER_FREE && first < MAX_REGISTERS, 1, "out of range");
-  push_plan(L);
-  struct registers *registers = lua_newuserdatauv(L, sizeof *registers, 0);
+  struct plan *plan = push_plan(L);
+  struct registers *registers = plan->registers = lua_newuserdatauv(L, sizeof *registers, 0);
   *registers = (struct registers){ .next = (int)first };
   lua_setiuservalue(L, -2, UV_REGISTERS);
   lua_newtable(L);
