@@ -51,6 +51,19 @@ describe("nslua", function()
       assert.equal(0, select(2, nslua(script "return 'text'")))
     end)
 
+    it("ends when all finalizers have run, the last object's first, however it ends", function()
+      local setup = [[
+        for i = 1, 3 do _G[i] = setmetatable({}, { __gc = function() io.write(i, " ") end }) end
+        collectgarbage()
+      ]]
+      for ending, status in pairs { ["return 5"] = 5, ["os.exit(6, true)"] = 6, ["error 'here'"] = 125, [""] = 0 } do
+        local out, _, actual = apart(script(setup .. ending))
+        assert.equal("3 2 1 ", out)
+        assert.equal(status, actual)
+      end
+      assert.equal("", (apart(script(setup .. "os.exit(7)"))))
+    end)
+
     it("that returns a sandbox runs its arguments in it, or its command", function()
       local path = script 'return sandbox { hostname = "inner", command = { "hostname" } }'
       assert.equal("inner\n", (nslua(path)))

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+enum { FAILED = 125, UNKNOWN = -1 };
+
 /* -- modules -- */
 
 #ifdef NSLUA_SOURCES
@@ -126,10 +128,29 @@ static void push_module(lua_State *L, const char *name) {
   lua_call(L, 1, 1);
 }
 
+static int leave(lua_State *L) {
+  int status = *(int *)lua_touserdata(L, 1);
+  if (status != UNKNOWN) exit(status); /* else a script calls os.exit, or there was an error */
+  return 0;
+}
+
+/* The exit status. It is the first object with a finalizer (but for a snapshot's), so its turn comes after all others':
+   what memory there is then is the system's to free, which takes it no time. */
+static int *push_status(lua_State *L) {
+  int *status = lua_newuserdatauv(L, sizeof *status, 0);
+  *status = UNKNOWN;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, leave);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return status;
+}
+
 static int run(lua_State *L) {
   int argc = (int)lua_tointeger(L, 1);
   char **argv = lua_touserdata(L, 2);
   int is_ready = lua_toboolean(L, 3);
+  int *status = push_status(L);
   if (!is_ready && (has_bundle() || ignores_environment(argv))) ignore_environment(L);
   if (!is_ready) add_libraries(L);
   push_module(L, "nslua.cli");
@@ -137,7 +158,8 @@ static int run(lua_State *L) {
   if (has_bundle()) push_bundle(L);
   else lua_pushnil(L);
   lua_call(L, 2, 1);
-  return 1;
+  *status = (int)lua_tointeger(L, -1);
+  return 0;
 }
 
 /* For the bundles that are made of this program. */
@@ -157,22 +179,20 @@ static lua_State *new_state(void) {
 int main(int argc, char **argv) {
   if (getauxval(AT_SECURE)) {
     fputs("nslua: refuses to run with privileges it was not called with (set-user-id)\n", stderr);
-    return 125;
+    return FAILED;
   }
   if (argc == 3 && snapshot_is_possible() && strcmp(argv[1], "--snapshot") == 0)
     return snapshot_write(load_everything, argv[2]);
   lua_State *ready = has_bundle() ? snapshot_open() : NULL, *L = ready ? ready : new_state();
   if (!L) {
     fputs("nslua: not enough memory\n", stderr);
-    return 125;
+    return FAILED;
   }
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
   lua_pushboolean(L, ready != NULL);
-  int status = 125;
-  if (lua_pcall(L, 3, 1, 0) == LUA_OK) status = (int)lua_tointeger(L, -1);
-  else fprintf(stderr, "nslua: %s\n", luaL_tolstring(L, -1, NULL));
+  if (lua_pcall(L, 3, 0, 0) != LUA_OK) fprintf(stderr, "nslua: %s\n", luaL_tolstring(L, -1, NULL));
   lua_close(L);
-  return status;
+  return FAILED;
 }

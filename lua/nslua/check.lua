@@ -1,6 +1,7 @@
 --- Types of the schema: each is a function value -> normalised value, or nil and what is expected.
 -- Tables are read raw and copied, so no metamethod of a recipe ever runs.
 -- @module nslua.check
+local sorted = require("nslua.names").sorted
 local sys = require "nslua.sys"
 
 local M = {}
@@ -244,17 +245,15 @@ end
 
 --- A table with known keys.
 function M.record(fields)
-  local names = {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names)
+  local function words() return "a table of " .. table.concat(sorted(fields), ", ") end
   return function(value)
-    if type(value) ~= "table" then return expected("a table of " .. table.concat(names, ", ")) end
+    if type(value) ~= "table" then return expected(words()) end
     local copy = {}
     for key, item in next, value do
       local accepts = fields[key]
       if not accepts then
-        local near = type(key) == "string" and M.nearest(key, names)
-        return expected(("a table of %s (not %s%s)"):format(table.concat(names, ", "), M.describe(key),
+        local near = type(key) == "string" and M.nearest(key, sorted(fields))
+        return expected(("%s (not %s%s)"):format(words(), M.describe(key),
           near and ("; did you mean '%s'?"):format(near) or ""))
       end
       local good, problem = accepts(item)

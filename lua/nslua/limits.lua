@@ -1,6 +1,7 @@
 --- Limits of setrlimit(2): what a recipe may say of them, and what holds when it says nothing.
 -- @module nslua.limits
 local check = require "nslua.check"
+local names = require "nslua.names"
 local sys = require "nslua.sys"
 
 local M = {}
@@ -54,9 +55,7 @@ end
 M.types = {}
 for name, accepts in pairs(RESOURCES) do M.types[name] = limit(accepts) end
 
-M.names = {}
-for name in pairs(RESOURCES) do M.names[#M.names + 1] = name end
-table.sort(M.names)
+M.names = names.sorted(RESOURCES)
 
 --- A default is never more than the caller has itself.
 local function capped(value, hard) return hard >= 0 and hard < value and hard or value end
