@@ -108,7 +108,7 @@ describe("a snapshot", function()
   teardown(function() probe.remove(directory) end)
 
   --- Where memory lies tells whether it comes from the snapshot.
-  local ADDRESS <const>, LIES <const> = "^0x10000%x%x%x%x%x\n$", "print(('%p'):format({}))"
+  local ADDRESS <const>, LIES <const> = "^0x1000[01]%x%x%x%x%x\n$", "print(('%p'):format({}))"
 
   local function bundle(code)
     probe.write(directory .. "/script.lua", code)
@@ -134,6 +134,20 @@ describe("a snapshot", function()
     local calls = trace:match "\nmmap%(0x1000000000, .-\n(.*)\nopenat%([^\n]*/snapshot\""
     assert.truthy(calls)
     for call in calls:gmatch "[^\n]+" do assert.matches("^m?%l*advise%(0x1000000000, ", call) end
+  end)
+
+  it("holds nothing of the environment that it was made in", function()
+    need_one()
+    local path = directory .. "/snapshot"
+    local environment = "HOME=/marked TERM=marked LUA_PATH=/marked/?.lua MARKED=1"
+    assert.equal("", (probe.shell(("%s %s --snapshot %s"):format(environment, HOST, path))))
+    assert.is_nil(probe.read(path):find("marked", 1, true))
+  end)
+
+  it("has other random numbers at each start", function()
+    need_one()
+    bundle "print(math.random(0))"
+    assert.are_not.equal((probe.shell(program)), (probe.shell(program)))
   end)
 
   it("is all of Lua", function()

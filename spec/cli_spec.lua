@@ -46,6 +46,58 @@ describe("nslua", function()
       end
     end)
 
+    it("has an allocator that may be asked for too much", function()
+      if probe.sanitized then return pending "a sanitizer ends it itself" end
+      local path = script [[
+        io.read(1)
+        local full = {}
+        for i = 1, 30000 do full[i] = { i } end
+        print(pcall(io.read, -1))
+      ]]
+      assert.equal("false\tnot enough memory\n", (probe.shell(("head -c 5000 /dev/zero | %s %s"):format(probe.nslua, path))))
+    end)
+
+    it("shares its allocator with the threads of a C module", function()
+      script([[
+        #include <lauxlib.h>
+        #include <lualib.h>
+        #include <pthread.h>
+
+        static lua_Alloc allocate;
+        static void *data;
+        static int failures;
+
+        static void *work(void *code) {
+          for (int i = 0; i < 20; i++) {
+            lua_State *L = lua_newstate(allocate, data);
+            luaL_openlibs(L);
+            if (luaL_dostring(L, code)) failures++;
+            lua_close(L);
+          }
+          return NULL;
+        }
+
+        static int run(lua_State *L) {
+          static char code[] =
+            "local t = {} for i = 1, 9999 do t[i % 100] = { tostring(i) } end for i = 0, 99 do assert(tonumber(t[i][1])) end";
+          pthread_t threads[3];
+          allocate = lua_getallocf(L, &data);
+          for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, work, code);
+          if (luaL_dostring(L, code)) failures++;
+          for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+          lua_pushinteger(L, failures);
+          return 1;
+        }
+
+        int luaopen_threads(lua_State *L) { return run(L); }
+      ]], "threads.c")
+      local output, status = probe.shell(("cd %s && cc -O1 -shared -fPIC -o threads.so threads.c "
+        .. "$(pkg-config --cflags lua5.4) -lpthread"):format(directory))
+      assert.equal(0, status, output)
+      local path = script(("package.cpath = %q print((require 'threads'))"):format(directory .. "/?.so"))
+      assert.equal("0\n", (nslua(path)))
+    end)
+
     it("that returns an integer ends with it", function()
       assert.equal(7, select(2, nslua(script "return 7")))
       assert.equal(0, select(2, nslua(script "return 'text'")))

@@ -13,6 +13,8 @@
 enum { AT_ONCE = 512 << 10 };
 
 static struct heap *heap;
+static _Thread_local int
+    is_owner; /* a module's threads may take this allocator for states of theirs: malloc serves them */
 
 static size_t rounded(size_t size) { return (size + HEAP_UNIT - 1) & ~(size_t)(HEAP_UNIT - 1); }
 
@@ -20,9 +22,10 @@ static int is_ours(const void *block) {
   return (const char *)block >= (const char *)heap && (const char *)block < heap->end;
 }
 
-static int has_room(size_t size) { return size <= (size_t)(heap->end - heap->next); }
+static int has_room(size_t size) { return is_owner && size <= (size_t)(heap->end - heap->next); }
 
 static void *take(size_t size) {
+  if (!is_owner) return malloc(size);
   struct block **returned = size <= HEAP_LARGEST ? &heap->returned[size / HEAP_UNIT] : NULL;
   if (returned && *returned) {
     struct block *block = *returned;
@@ -35,7 +38,7 @@ static void *take(size_t size) {
 }
 
 static void give_back(void *memory, size_t size) {
-  if (size > HEAP_LARGEST) return;
+  if (!is_owner || size > HEAP_LARGEST) return;
   struct block *block = memory;
   block->next = heap->returned[size / HEAP_UNIT];
   heap->returned[size / HEAP_UNIT] = block;
@@ -43,6 +46,7 @@ static void give_back(void *memory, size_t size) {
 
 void *heap_allocate(void *unused, void *block, size_t old, size_t size) {
   (void)unused;
+  if (size > PTRDIFF_MAX) return NULL; /* rounding it up would overflow */
   if (!block) return size ? take(rounded(size)) : NULL;
   int ours = is_ours(block);
   if (ours && rounded(old) == rounded(size)) return block;
@@ -76,6 +80,7 @@ struct heap *heap_make(void *address) {
   if (!place) return NULL;
   madvise(place, HEAP_SIZE, MADV_HUGEPAGE);
   madvise(place, AT_ONCE, MADV_POPULATE_WRITE); /* since Linux 5.14 */
+  is_owner = 1;
   heap = (struct heap *)place;
   heap->next = place + rounded(sizeof *heap);
   heap->end = place + HEAP_SIZE;

@@ -1,6 +1,7 @@
 /*
  * A snapshot: the memory of a Lua state as it was when all of nslua was loaded, appended to a program whose functions are
- * at the same addresses at each start. Loading takes longer than the rest of a short run.
+ * at the same addresses at each start. Loading takes longer than the rest of a short run. The price: program and heap lie
+ * where everybody knows, strings are hashed with a known seed, and warn() is silent. So it is not for nslua itself.
  */
 #ifndef NSLUA_HOST_SNAPSHOT_H
 #define NSLUA_HOST_SNAPSHOT_H

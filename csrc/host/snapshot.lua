@@ -1,19 +1,35 @@
--- Appends a snapshot to the host that runs this. One with shared libraries, which are elsewhere at each start, stays as it is.
+-- Appends a snapshot to the host that runs this. One that is elsewhere at each start, or has libraries that are, stays as it is.
 -- usage: HOST snapshot.lua HOST PROGRAM
 local appended = require "nslua.appended"
 
 local TYPE <const>, FIXED <const> = 17, 2 -- e_type, ET_EXEC; see elf(5)
+local AT_BASE <const> = 7 -- where ld.so is, or 0; see getauxval(3)
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local content = file:read "a"
+  file:close()
+  return content
+end
+
+local function has_libraries()
+  local vector = read "/proc/self/auxv"
+  for at = 1, #vector, 16 do
+    local key, value = ("=I8I8"):unpack(vector, at)
+    if key == AT_BASE then return value ~= 0 end
+  end
+end
 
 local function snapshot_of(host, path)
   assert(os.execute(("'%s' --snapshot '%s'"):format(host, path)))
-  local file = assert(io.open(path, "rb"))
-  local snapshot = file:read "a"
-  file:close()
+  local snapshot = read(path)
   os.remove(path)
   return snapshot
 end
 
 local path, program = arg[1], arg[2]
 local host = assert(appended.host())
-if host:byte(TYPE) == FIXED then host = assert(appended.append(host, "memory", snapshot_of(path, program .. ".snapshot"))) end
+if host:byte(TYPE) == FIXED and not has_libraries() then
+  host = assert(appended.append(host, "memory", snapshot_of(path, program .. ".snapshot")))
+end
 assert(appended.write(program, host))

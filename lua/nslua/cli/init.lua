@@ -124,6 +124,7 @@ end
 --- What a program made by nslua bundle does.
 local function run_bundle(arg, content)
   local chunk = require("nslua.bundle").open(content)
+  math.randomseed(math.floor(require("nslua.sys").clock() * 1e9)) -- a snapshot has a seed
   prepare()
   return run_chunk(chunk, arg, 0)
 end
