@@ -13,8 +13,9 @@
 enum { AT_ONCE = 512 << 10 };
 
 static struct heap *heap;
-static _Thread_local int
-    is_owner; /* a module's threads may take this allocator for states of theirs: malloc serves them */
+
+/* A module's threads may take this allocator for states of theirs: malloc serves those. */
+static _Thread_local int is_owner;
 
 static size_t rounded(size_t size) { return (size + HEAP_UNIT - 1) & ~(size_t)(HEAP_UNIT - 1); }
 
