@@ -530,7 +530,7 @@ while True:
 
     it("is given up, and does not make us wait for ever", function()
       local command, message
-      for _ = 1, 5 do
+      for _ = 1, 30 do
         command, message = attempt(19)
         if not command then break end
       end

@@ -4,6 +4,7 @@
 local inside = require "inside"
 local nslua = require "nslua"
 local probe = require "probe"
+local watch = require "watch"
 
 local sandbox, fs, sys = nslua.sandbox, nslua.fs, nslua.sys
 local USERS <const> = { "self", "root" }
@@ -44,15 +45,7 @@ end
 
 local function alive(pid) return sys.stat(("/proc/%d"):format(pid)) ~= nil end
 
---- Waits until a condition holds, at most two seconds.
-local function becomes(condition)
-  local limit = sys.clock() + 2
-  while sys.clock() < limit do
-    if condition() then return true end
-    probe.shell "sleep 0.02"
-  end
-  return false
-end
+local function becomes(condition) return watch.within(2, condition) end
 
 describe("rule 1: status and usage", function()
   it("are right in a host that ignores SIGCHLD", function()
@@ -89,7 +82,7 @@ describe("rule 5: the sandbox ends", function()
       p:wait()]]):format(fields, directory))
     probe.shell(("lua5.4 %s/case.lua >/dev/null 2>&1 & true"):format(directory))
     local maker, payload
-    becomes(function()
+    watch.within(20, function()
       maker, payload = (probe.read(directory .. "/pids") or ""):match "(%d+) (%d+)\n"
       return payload
     end)
@@ -474,27 +467,29 @@ describe("rules 22, 23 and 31: a hostile tree", function()
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None)
 os.chdir(sys.argv[1])
-end = time.time() + 4
+end = time.time() + 70
 while time.time() < end:
   for _ in range(1000): libc.renameat2(-100, b"a", -100, b"b", 2)
 ]])
-    probe.shell(("python3 %s/race.py %s >/dev/null 2>&1 & true"):format(tree, tree))
+    local race = tonumber((probe.shell(("python3 %s/race.py %s >/dev/null 2>&1 & echo $!"):format(tree, tree))))
     local boxes = {}
     for i, entry in ipairs { fs.dir("/src/a/made", { create = true }), fs.file("/src/a/m/f", "x", { create = true }),
       fs.tmpfs("/src/a/m/t", { create = true }), fs.symlink("x", "/src/a/made-link", { create = true }), fs.mask "/src/a/m" } do
       boxes[i] = sandbox { fs = { fs.ro "/usr", fs.symlink("usr/bin", "/bin"), fs.symlink("usr/lib", "/lib"),
         fs.symlink("usr/lib64", "/lib64"), fs.rw(tree, "/src"), entry } }
     end
-    local runs, refused, limit = 0, 0, sys.clock() + 3.5
-    while sys.clock() < limit do
+    local runs, refused, started = 0, 0, sys.clock()
+    local function is_seen() return runs > 20 and refused > 0 and refused < runs end
+    while sys.clock() < started + (is_seen() and 3.5 or 60) do
       for _, box in ipairs(boxes) do
         runs = runs + 1
         if not inside.run(box, { "true" }) then refused = refused + 1 end
       end
     end
+    probe.shell("kill " .. race)
+    watch.within(2, function() return not alive(race) end)
     assert_untouched()
-    assert.is_true(runs > 20 and refused > 0 and refused < runs, ("%d of %d refused"):format(refused, runs))
-    probe.shell "sleep 1"
+    assert.is_true(is_seen(), ("%d of %d refused"):format(refused, runs))
   end)
 end)
 
