@@ -51,6 +51,16 @@ describe("a plan", function()
     assert.equal(second:number(), list[3].result:number())
   end)
 
+  it("shows its operations one by one, too", function()
+    local plan = sys.plan()
+    plan:chdir "/usr"
+    plan:sethostname "host"
+    local bytes = plan:bytes()
+    assert.same({ "chdir", "/usr" }, { sys.operation(bytes, 1).name, sys.operation(bytes, 1)[1] })
+    assert.equal("sethostname", sys.operation(bytes, 2).name)
+    for _, index in ipairs { 0, 3, -1 } do assert.is_nil(sys.operation(bytes, index)) end
+  end)
+
   it("shares registers and notes with its sections, but not operations", function()
     local plan = sys.plan()
     local section = plan:section()
@@ -145,8 +155,10 @@ describe("a plan", function()
     plan:execve("sh", { "sh", "-c", "exit" }, { "A=b" }, "/bin")
     local bytes = plan:bytes()
     for i = 1, #bytes - 1 do pcall(sys.decode, bytes:sub(1, i)) end
-    assert.has_error(function() sys.decode(bytes:sub(1, -9)) end)
-    assert.has_error(function() sys.decode "x" end)
+    for _, read in ipairs { sys.decode, sys.operation } do
+      assert.has_error(function() read(bytes:sub(1, -9), 2) end)
+      assert.has_error(function() read("x", 1) end)
+    end
     local unchecked = { arguments = ("<I2I1I1I4i2I2I4"):pack(0, 200, 0, 24, -1, 0, 0) .. ("\0"):rep(4) }
     assert.has_error(function() sys.decode(unchecked.arguments) end)
   end)

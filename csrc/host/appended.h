@@ -10,7 +10,10 @@ struct place {
   uint64_t offset, size, checksum; /* size 0: there is none */
 };
 
-/* Reads all of it; 0 when the file does not have what was appended to it. */
+/* Reads all of it; 0 when the file has not that much. */
 int appended_read(const volatile struct place *place, char *data);
+
+/* Whether it is what was appended. */
+int appended_is_whole(const volatile struct place *place, const char *data);
 
 #endif

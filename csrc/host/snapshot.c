@@ -16,16 +16,21 @@ int snapshot_is_possible(void) {
   return __ehdr_start.e_type == ET_EXEC && getauxval(AT_BASE) == 0 && !place.size;
 }
 
+static size_t size_of(const struct heap *heap) { return (size_t)(heap->next - (const char *)heap); }
+
+/* That it is whole is seen by its size only, as with the program's own code before it: looking at all of it would take
+   noticeably long. */
 lua_State *snapshot_open(void) {
   if (!place.size) return NULL;
   struct heap *heap = heap_make(ADDRESS);
-  return heap && appended_read(&place, (char *)heap) ? heap->state : NULL;
+  int is_read = heap && appended_read(&place, (char *)heap) && size_of(heap) == place.size;
+  return is_read ? heap->state : NULL;
 }
 
 static int write_heap(const struct heap *heap, const char *path) {
   FILE *file = fopen(path, "wb");
   if (!file) return 0;
-  size_t size = (size_t)(heap->next - (const char *)heap);
+  size_t size = size_of(heap);
   size_t written = fwrite(heap, 1, size, file);
   return (fclose(file) == 0) & (written == size);
 }

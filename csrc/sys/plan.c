@@ -374,6 +374,14 @@ static void push_operation(lua_State *L, const struct operation *op) {
   }
 }
 
+static const struct operation *operation_at(lua_State *L, const char *bytes, size_t size) {
+  const struct operation *op = (const struct operation *)bytes;
+  int is_one =
+      size >= sizeof *op && op->size >= sizeof *op && op->size <= size && op->primitive < row_count;
+  luaL_argcheck(L, is_one, 1, "not the bytes of a plan");
+  return op;
+}
+
 /*** The operations of a plan's bytes, to look at: a list of { name=, note=, arguments…, result= }; an
  * absent argument is false. @function decode @tparam string bytes @treturn table */
 static int decode(lua_State *L) {
@@ -382,14 +390,26 @@ static int decode(lua_State *L) {
   lua_newtable(L);
   lua_Integer n = 0;
   for (size_t at = 0; at < size;) {
-    const struct operation *op = (const struct operation *)(bytes + at);
-    if (size - at < sizeof *op || op->size < sizeof *op || op->size > size - at ||
-        op->primitive >= row_count)
-      return luaL_argerror(L, 1, "not the bytes of a plan");
+    const struct operation *op = operation_at(L, bytes + at, size - at);
     push_operation(L, op);
     lua_rawseti(L, -2, ++n);
     at += op->size;
   }
+  return 1;
+}
+
+/*** One of them. @function operation @tparam string bytes @tparam integer index from 1
+ * @treturn ?table nil when there are not so many */
+static int one_operation(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  lua_Integer left = luaL_checkinteger(L, 2);
+  for (size_t at = 0; at < size;) {
+    const struct operation *op = operation_at(L, bytes + at, size - at);
+    if (--left == 0) return push_operation(L, op), 1;
+    at += op->size;
+  }
+  lua_pushnil(L);
   return 1;
 }
 
@@ -432,4 +452,6 @@ void open_plan(lua_State *L) {
   lua_setfield(L, -2, "plan");
   lua_pushcfunction(L, decode);
   lua_setfield(L, -2, "decode");
+  lua_pushcfunction(L, one_operation);
+  lua_setfield(L, -2, "operation");
 }

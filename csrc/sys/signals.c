@@ -46,17 +46,22 @@ struct disposition {
   uint64_t mask;
 };
 
-/*** Whether this process ignores a signal, as behind nohup(1). @function is_ignored
- * @tparam integer signal @treturn boolean @see sigaction(2) */
-static int signals_is_ignored(lua_State *L) {
-  struct disposition action = { 0 };
-  long r = SYSCALL(rt_sigaction, luaL_checkinteger(L, 1), 0, &action, sizeof action.mask);
-  lua_pushboolean(L, r == 0 && action.handler == (void *)SIG_IGN);
+/*** The signals that this process ignores, as behind nohup(1). @function ignored_signals
+ * @treturn table a list of numbers @see sigaction(2) */
+static int signals_ignored(lua_State *L) {
+  lua_newtable(L);
+  for (int signal = 1; signal < NSIG; signal++) {
+    struct disposition action = { 0 };
+    if (SYSCALL(rt_sigaction, signal, 0, &action, sizeof action.mask) < 0) continue;
+    if (action.handler != (void *)SIG_IGN) continue;
+    lua_pushinteger(L, signal);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
   return 1;
 }
 
 static const luaL_Reg functions[] = {
-  { "is_ignored", signals_is_ignored },
+  { "ignored_signals", signals_ignored },
   { "signalfd", signals_signalfd },
   { "read_signal", signals_read_signal },
   { NULL, NULL },

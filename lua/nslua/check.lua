@@ -142,7 +142,7 @@ end
 function M.target(value)
   local path, problem = M.inside(value)
   if not path then return nil, problem end
-  if #path < 256 and not path:find "/[/.]" and not path:find "/$" then return path end
+  if #path < 256 and not path:find "/[/.]" and not path:find "/$" then return path end -- as most are
   local components = {}
   for component in path:gmatch "[^/]+" do
     if component == ".." then return expected "a path without '..'" end

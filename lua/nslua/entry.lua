@@ -35,9 +35,9 @@ local M = {}
 
 --- Where the function at `level` was called: "build.lua:7", or nil when the frame is lost.
 function M.location(level)
-  local info = debug.getinfo(level + 1, "Sl")
-  if not info or info.currentline < 0 then return nil end
-  return info.short_src .. ":" .. info.currentline
+  local info = debug.getinfo(level + 1, "l")
+  local line = info and info.currentline or -1 -- our own code has none in the host: nobody looks for its name
+  return line >= 0 and debug.getinfo(level + 1, "S").short_src .. ":" .. line or nil
 end
 
 local function read_parameters(entry, verb, ...)

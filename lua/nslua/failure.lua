@@ -61,7 +61,7 @@ end
 -- @tparam table owners by note
 -- @tparam table failure { operation, errno, detail }
 function M.of_plan(operations, owners, failure)
-  local operation = sys.decode(operations)[failure.operation + 1]
+  local operation = sys.operation(operations, failure.operation + 1)
   return M.of_operation(operation, owners[operation.note], failure)
 end
 

@@ -10,7 +10,6 @@ local sys = require "nslua.sys"
 local LAST_FD <const> = 0xffffffff
 local DEFAULT_UMASK <const> = 18
 local DEFAULT_PATH <const> = "/bin:/usr/bin" -- as of execvp(3)
-local LAST_SIGNAL <const> = 64
 -- Of csrc/stage/wire.h: the first fd of the stage, which is its socket to us, and how many more it may need.
 local CONTROL_FD <const>, SPARE_FDS <const> = 64, 64
 local LAST_STREAM <const> = 2
@@ -220,9 +219,7 @@ local function record_attributes(section, ready)
     sys.umask(mask)
   end
   section:umask(mask or DEFAULT_UMASK)
-  for signal = 1, inherit.signals and LAST_SIGNAL or 0 do
-    if sys.is_ignored(signal) then section:ignore_signal(signal) end
-  end
+  for _, signal in ipairs(inherit.signals and sys.ignored_signals() or {}) do section:ignore_signal(signal) end
 end
 
 local function words_of(cwd) return type(cwd) == "table" and table.concat(cwd, ", ") or tostring(cwd) end

@@ -104,9 +104,9 @@ local function check_held(ready, held)
 end
 
 local function labels(operations, owners, indices, list)
-  if #indices == 0 then return end
-  local decoded = sys.decode(operations)
-  for _, index in ipairs(indices) do list[#list + 1] = tostring(owners[decoded[index + 1].note]) end
+  for _, index in ipairs(indices) do
+    list[#list + 1] = tostring(owners[sys.operation(operations, index + 1).note])
+  end
 end
 
 --- A result's own: who changes it changes nothing for others.

@@ -90,16 +90,18 @@ local function inside(path)
   return "/" .. table.concat(components, "/")
 end
 
+local GROUP <const>, OTHERS <const>, DIRECTORY <const> = tonumber("070", 8), tonumber("007", 8), tonumber("755", 8)
+
 --- Directories that are made on the way are open to those to whom what is made there is.
 local function parents_of(mode)
-  local parents = tonumber("755", 8)
-  if mode & tonumber("070", 8) == 0 then parents = parents & ~tonumber("070", 8) end
-  if mode & tonumber("007", 8) == 0 then parents = parents & ~tonumber("007", 8) end
+  local parents = DIRECTORY
+  if mode & GROUP == 0 then parents = parents & ~GROUP end
+  if mode & OTHERS == 0 then parents = parents & ~OTHERS end
   return parents
 end
 
 --- Permissions of what is made, where bubblewrap has none for it: they only say what the parents' are.
-local USUAL <const> = { dir = tonumber("755", 8), tmpfs = tonumber("755", 8) }
+local USUAL <const> = { dir = DIRECTORY, tmpfs = DIRECTORY }
 
 --- What an entry of the recipe is made of: a verb of `fs`, its operands and options. Links on the way to it lead inside.
 local function note(request, name, target, options, ...)

@@ -42,10 +42,11 @@ local PASSED <const> = { HUP = false, INT = true, QUIT = true, TERM = false, CON
 
 --- An fd to read the signals from that come to us instead of the payload; not those that we were told to ignore.
 local function open_signals()
-  local numbers, to_group = {}, {}
+  local numbers, to_group, ignored = {}, {}, {}
+  for _, number in ipairs(sys.ignored_signals()) do ignored[number] = true end
   for name, group in pairs(PASSED) do
     local number = signals[name]
-    if not sys.is_ignored(number) then numbers[#numbers + 1] = number end
+    if not ignored[number] then numbers[#numbers + 1] = number end
     to_group[number] = group
   end
   local fd, message = sys.signalfd(numbers)
