@@ -100,8 +100,11 @@ $(BUILD)/nslua-installed: $(BUILD)/host/main.o $(HOST_O)
 $(BUILD)/nslua-static: $(BUILD)/host/main.o $(HOST_O)
 	$(LINK_HOST) -static -no-pie -Wl,-z,noseparate-code,--no-warnings || { echo "no static libraries here: bwrap is going to need shared ones"; $(LINK_HOST); }
 
+# All that a run of bwrap requires, with what these require themselves.
+IN_SNAPSHOT = $(addprefix nslua., cli bundle load cli.bwrap fs sandbox compile process)
+
 $(BUILD)/nslua-ready: csrc/host/snapshot.lua $(BUILD)/nslua-static
-	$(BUILD)/nslua-static csrc/host/snapshot.lua $(BUILD)/nslua-static $@
+	$(BUILD)/nslua-static csrc/host/snapshot.lua $(BUILD)/nslua-static $@ $(IN_SNAPSHOT)
 
 $(BUILD)/bwrap: csrc/host/bwrap.lua $(BUILD)/nslua-ready
 	$(BUILD)/nslua-ready bundle csrc/host/bwrap.lua -o $@

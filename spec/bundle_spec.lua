@@ -128,9 +128,26 @@ describe("a snapshot", function()
     assert.matches(ADDRESS, (probe.shell(program)))
   end)
 
+  it("has all that a run of bwrap requires", function()
+    need_one()
+    bundle [[
+      local ready, exit = {}, os.exit
+      for name in pairs(package.loaded) do ready[name] = true end
+      function os.exit(...)
+        for name in pairs(package.loaded) do print(ready[name] and "" or name) end
+        exit(...)
+      end
+      os.exit(require "nslua.cli.bwrap"({ ... }, "bwrap"))
+    ]]
+    local output, status = probe.shell(program .. " --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp --unshare-all true")
+    assert.equal("", (output:gsub("\n", "")))
+    assert.equal(0, status)
+  end)
+
   it("holds nothing of where it was made: only its own memory is looked at", function()
     need_one()
-    local trace = probe.shell(("strace %s --snapshot %s/snapshot"):format(HOST, directory))
+    local modules = probe.shell "cd lua && find nslua -name '*.lua' | sed 's,/init,,; s,/,.,g; s,.lua$,,'":gsub("\n", " ")
+    local trace = probe.shell(("strace %s --snapshot %s/snapshot %s"):format(HOST, directory, modules))
     local calls = trace:match "\nmmap%(0x1000000000, .-\n(.*)\nopenat%([^\n]*/snapshot\""
     assert.truthy(calls)
     for call in calls:gmatch "[^\n]+" do assert.matches("^m?%l*advise%(0x1000000000, ", call) end
@@ -140,7 +157,7 @@ describe("a snapshot", function()
     need_one()
     local path = directory .. "/snapshot"
     local environment = "HOME=/marked TERM=marked LUA_PATH=/marked/?.lua MARKED=1"
-    assert.equal("", (probe.shell(("%s %s --snapshot %s"):format(environment, HOST, path))))
+    assert.equal("", (probe.shell(("%s %s --snapshot %s nslua.start"):format(environment, HOST, path))))
     assert.is_nil(probe.read(path):find("marked", 1, true))
   end)
 

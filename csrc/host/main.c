@@ -163,10 +163,10 @@ static int run(lua_State *L) {
 }
 
 /* For the bundles that are made of this program. */
-static int load_everything(lua_State *L) {
+static int load_modules(lua_State *L) {
   ignore_environment(L);
   add_libraries(L);
-  for (const struct embedded *m = embedded; m->module; m++) push_module(L, m->module);
+  for (char **names = lua_touserdata(L, 1); *names; names++) push_module(L, *names);
   return 0;
 }
 
@@ -181,8 +181,8 @@ int main(int argc, char **argv) {
     fputs("nslua: refuses to run with privileges it was not called with (set-user-id)\n", stderr);
     return FAILED;
   }
-  if (argc == 3 && snapshot_is_possible() && strcmp(argv[1], "--snapshot") == 0)
-    return snapshot_write(load_everything, argv[2]);
+  if (argc > 2 && snapshot_is_possible() && strcmp(argv[1], "--snapshot") == 0)
+    return snapshot_write(argv[2], load_modules, argv + 3);
   lua_State *ready = has_bundle() ? snapshot_open() : NULL, *L = ready ? ready : new_state();
   if (!L) {
     fputs("nslua: not enough memory\n", stderr);

@@ -35,12 +35,13 @@ static int write_heap(const struct heap *heap, const char *path) {
   return (fclose(file) == 0) & (written == size);
 }
 
-int snapshot_write(lua_CFunction prepare, const char *path) {
+int snapshot_write(const char *path, lua_CFunction prepare, void *argument) {
   struct heap *heap = heap_make(ADDRESS);
   lua_State *L = heap ? lua_newstate(heap_allocate, NULL) : NULL;
   if (!L) return fputs("nslua: not enough memory\n", stderr), 125;
   lua_pushcfunction(L, prepare);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+  lua_pushlightuserdata(L, argument);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
     return fprintf(stderr, "nslua: %s\n", lua_tostring(L, -1)), 125;
   lua_gc(L, LUA_GCCOLLECT);
   heap->state = L;

@@ -1,5 +1,5 @@
 /*
- * A snapshot: the memory of a Lua state as it was when all of nslua was loaded, appended to a program whose functions are
+ * A snapshot: the memory of a Lua state as it was when modules had been loaded, appended to a program whose functions are
  * at the same addresses at each start. Loading takes longer than the rest of a short run. The price: program and heap lie
  * where everybody knows, strings are hashed with a known seed, and warn() is silent. So it is not for nslua itself.
  */
@@ -14,7 +14,8 @@ lua_State *snapshot_open(void);
 /* Whether this program could have one, and has none yet. */
 int snapshot_is_possible(void);
 
-/* Writes the snapshot of the state that the function has made ready, for this very program. Returns an exit status. */
-int snapshot_write(lua_CFunction prepare, const char *path);
+/* Writes the snapshot of the state that a function has made ready, which is called with the argument as light userdata.
+   Returns an exit status. */
+int snapshot_write(const char *path, lua_CFunction prepare, void *argument);
 
 #endif

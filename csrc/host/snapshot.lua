@@ -1,5 +1,5 @@
 -- Appends a snapshot to the host that runs this. One that is elsewhere at each start, or has libraries that are, stays as it is.
--- usage: HOST snapshot.lua HOST PROGRAM
+-- usage: HOST snapshot.lua HOST PROGRAM MODULE…
 local appended = require "nslua.appended"
 
 local TYPE <const>, FIXED <const> = 17, 2 -- e_type, ET_EXEC; see elf(5)
@@ -20,8 +20,8 @@ local function has_libraries()
   end
 end
 
-local function snapshot_of(host, path)
-  assert(os.execute(("'%s' --snapshot '%s'"):format(host, path)))
+local function snapshot_of(host, path, modules)
+  assert(os.execute(("'%s' --snapshot '%s' %s"):format(host, path, table.concat(modules, " "))))
   local snapshot = read(path)
   os.remove(path)
   return snapshot
@@ -30,6 +30,6 @@ end
 local path, program = arg[1], arg[2]
 local host = assert(appended.host())
 if host:byte(TYPE) == FIXED and not has_libraries() then
-  host = assert(appended.append(host, "memory", snapshot_of(path, program .. ".snapshot")))
+  host = assert(appended.append(host, "memory", snapshot_of(path, program .. ".snapshot", { table.unpack(arg, 3) })))
 end
 assert(appended.write(program, host))
