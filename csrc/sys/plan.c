@@ -421,8 +421,28 @@ static const luaL_Reg methods[] = {
   { "note", plan_note },         { NULL, NULL },
 };
 
+static const luaL_Reg metamethods[] = {
+  { "__gc", plan_gc },
+  { "__len", plan_length },
+  { "__tostring", plan_tostring },
+  { NULL, NULL },
+};
+
+static const luaL_Reg register_methods[] = { { "number", register_number }, { NULL, NULL } };
+
+static const luaL_Reg register_metamethods[] = { { "__tostring", register_tostring },
+                                                 { NULL, NULL } };
+
+static const luaL_Reg functions[] = {
+  { "plan", new_plan },
+  { "decode", decode },
+  { "operation", one_operation },
+  { NULL, NULL },
+};
+
 void open_plan(lua_State *L) {
   luaL_newmetatable(L, PLAN_TYPE);
+  luaL_setfuncs(L, metamethods, 0);
   lua_createtable(L, 0, row_count + (int)(sizeof methods / sizeof *methods));
   luaL_setfuncs(L, methods, 0);
   for (int i = 0; i < row_count; i++) {
@@ -431,27 +451,7 @@ void open_plan(lua_State *L) {
     lua_setfield(L, -2, rows[i].name);
   }
   lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, plan_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, plan_length);
-  lua_setfield(L, -2, "__len");
-  lua_pushcfunction(L, plan_tostring);
-  lua_setfield(L, -2, "__tostring");
   lua_pop(L, 1);
-
-  luaL_newmetatable(L, REGISTER_TYPE);
-  lua_pushcfunction(L, register_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, register_number);
-  lua_setfield(L, -2, "number");
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-
-  lua_pushcfunction(L, new_plan);
-  lua_setfield(L, -2, "plan");
-  lua_pushcfunction(L, decode);
-  lua_setfield(L, -2, "decode");
-  lua_pushcfunction(L, one_operation);
-  lua_setfield(L, -2, "operation");
+  new_type(L, REGISTER_TYPE, register_methods, register_metamethods);
+  luaL_setfuncs(L, functions, 0);
 }
