@@ -1,6 +1,7 @@
 --- What is appended to a copy of the host's file, and found by it through a place in the program that is written to, too
 -- (csrc/host/appended.h).
 -- @module nslua.appended
+local file = require "nslua.file"
 local sys = require "nslua.sys"
 
 local M = {}
@@ -25,13 +26,7 @@ end
 -- @treturn[1] string
 -- @treturn[2] nil
 -- @treturn[2] string why not
-function M.host()
-  local file, message = io.open("/proc/self/exe", "rb")
-  if not file then return nil, message end
-  local host = file:read "a"
-  file:close()
-  return host
-end
+function M.host() return file.read "/proc/self/exe" end
 
 --- A program with something appended.
 -- @tparam string program its file
@@ -49,10 +44,10 @@ function M.append(program, name, content)
 end
 
 --- All of it, or nil and a message.
-local function write_all(file, data)
+local function write_all(to, data)
   local at = 1
   while at <= #data do
-    local n, message = sys.write(file, data, at)
+    local n, message = sys.write(to, data, at)
     if not n then return nil, message end
     at = at + n
   end
@@ -68,11 +63,11 @@ end
 -- @treturn[2] string why not
 function M.write(path, program)
   local temporary = ("%s.%d"):format(path, sys.getpid())
-  local file, message = sys.open(nil, temporary, { "write", "create", "exclusive" })
-  if not file then return nil, message end
+  local to, message = sys.open(nil, temporary, { "write", "create", "exclusive" })
+  if not to then return nil, message end
   local ok
-  ok, message = write_all(file, program)
-  file:close()
+  ok, message = write_all(to, program)
+  to:close()
   if ok then ok, message = sys.chmod(nil, temporary, MODE) end
   if ok then ok, message = os.rename(temporary, path) end
   if ok then return true end

@@ -2,17 +2,16 @@
 -- @module nslua.bundle
 local Error = require "nslua.error"
 local appended = require "nslua.appended"
+local file = require "nslua.file"
 
 local M = {}
 
 --- Lua source as code, with its lines; nil and a message when it is none.
 local function compile(path)
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local text = file:read "a":gsub("^#[^\n]*", "")
-  file:close()
+  local text, message = file.read(path)
+  if not text then return nil, message end
   local chunk
-  chunk, message = load(text, "@" .. path, "t")
+  chunk, message = load((text:gsub("^#[^\n]*", "")), "@" .. path, "t")
   return chunk and string.dump(chunk), message
 end
 
