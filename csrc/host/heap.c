@@ -63,14 +63,11 @@ void *heap_allocate(void *unused, void *block, size_t old, size_t size) {
 
 /* A huge page can only lie at a multiple of its size. */
 static char *map(void *address) {
-  if (address) {
-    void *place = mmap(address, HEAP_SIZE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    return place == address ? place : NULL;
-  }
-  char *place =
-      mmap(NULL, 2 * HEAP_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return place == MAP_FAILED ? NULL : place + (-(uintptr_t)place & (HEAP_SIZE - 1));
+  size_t size = address ? HEAP_SIZE : 2 * HEAP_SIZE;
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | (address ? MAP_FIXED_NOREPLACE : 0);
+  char *place = mmap(address, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (place == MAP_FAILED || (address && place != address)) return NULL;
+  return place + (-(uintptr_t)place & (HEAP_SIZE - 1));
 }
 
 struct heap *heap_make(void *address) {

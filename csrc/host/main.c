@@ -151,8 +151,10 @@ static int run(lua_State *L) {
   char **argv = lua_touserdata(L, 2);
   int is_ready = lua_toboolean(L, 3);
   int *status = push_status(L);
-  if (!is_ready && (has_bundle() || ignores_environment(argv))) ignore_environment(L);
-  if (!is_ready) add_libraries(L);
+  if (!is_ready) {
+    if (has_bundle() || ignores_environment(argv)) ignore_environment(L);
+    add_libraries(L);
+  }
   push_module(L, "nslua.cli");
   push_arguments(L, argc, argv);
   if (has_bundle()) push_bundle(L);
@@ -176,23 +178,25 @@ static lua_State *new_state(void) {
   return L;
 }
 
+static int fail(const char *why) {
+  fprintf(stderr, "nslua: %s\n", why);
+  return FAILED;
+}
+
 int main(int argc, char **argv) {
-  if (getauxval(AT_SECURE)) {
-    fputs("nslua: refuses to run with privileges it was not called with (set-user-id)\n", stderr);
-    return FAILED;
+  if (getauxval(AT_SECURE))
+    return fail("refuses to run with privileges it was not called with (set-user-id)");
+  if (argc > 2 && snapshot_is_possible() && strcmp(argv[1], "--snapshot") == 0) {
+    const char *problem = snapshot_write(argv[2], load_modules, argv + 3);
+    return problem ? fail(problem) : 0;
   }
-  if (argc > 2 && snapshot_is_possible() && strcmp(argv[1], "--snapshot") == 0)
-    return snapshot_write(argv[2], load_modules, argv + 3);
   lua_State *ready = has_bundle() ? snapshot_open() : NULL, *L = ready ? ready : new_state();
-  if (!L) {
-    fputs("nslua: not enough memory\n", stderr);
-    return FAILED;
-  }
+  if (!L) return fail("not enough memory");
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
   lua_pushboolean(L, ready != NULL);
-  if (lua_pcall(L, 3, 0, 0) != LUA_OK) fprintf(stderr, "nslua: %s\n", luaL_tolstring(L, -1, NULL));
+  if (lua_pcall(L, 3, 0, 0) != LUA_OK) fail(luaL_tolstring(L, -1, NULL));
   lua_close(L);
   return FAILED;
 }

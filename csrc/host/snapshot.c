@@ -2,8 +2,10 @@
 #include "appended.h"
 #include "heap.h"
 
+#include <errno.h>
 #include <link.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/auxv.h>
 
 #define ADDRESS ((void *)0x1000000000) /* far from everything, on every machine of 64 bits */
@@ -35,17 +37,15 @@ static int write_heap(const struct heap *heap, const char *path) {
   return (fclose(file) == 0) & (written == size);
 }
 
-int snapshot_write(const char *path, lua_CFunction prepare, void *argument) {
+const char *snapshot_write(const char *path, lua_CFunction prepare, void *argument) {
   struct heap *heap = heap_make(ADDRESS);
   lua_State *L = heap ? lua_newstate(heap_allocate, NULL) : NULL;
-  if (!L) return fputs("nslua: not enough memory\n", stderr), 125;
+  if (!L) return "not enough memory";
   lua_pushcfunction(L, prepare);
   lua_pushlightuserdata(L, argument);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
-    return fprintf(stderr, "nslua: %s\n", lua_tostring(L, -1)), 125;
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) return lua_tostring(L, -1);
   lua_gc(L, LUA_GCCOLLECT);
   heap->state = L;
-  if (heap->is_exceeded) return fputs("nslua: too large for a snapshot\n", stderr), 125;
-  if (!write_heap(heap, path)) return perror(path), 125;
-  return 0;
+  if (heap->is_exceeded) return "too large for a snapshot";
+  return write_heap(heap, path) ? NULL : strerror(errno);
 }

@@ -15,7 +15,7 @@ lua_State *snapshot_open(void);
 int snapshot_is_possible(void);
 
 /* Writes the snapshot of the state that a function has made ready, which is called with the argument as light userdata.
-   Returns an exit status. */
-int snapshot_write(const char *path, lua_CFunction prepare, void *argument);
+   Returns NULL, or why it has not. */
+const char *snapshot_write(const char *path, lua_CFunction prepare, void *argument);
 
 #endif
