@@ -4,6 +4,12 @@ local probe = require "probe"
 local BUILD <const> = require("nslua.sys").getcwd() .. "/" .. probe.build
 local HOST <const>, READY <const> = BUILD .. "/nslua-static", BUILD .. "/nslua-ready"
 
+--- Bundles a script by a host, in a directory, as the program there; its output and status.
+local function bundle_in(directory, nslua, code, modules)
+  probe.write(directory .. "/script.lua", code)
+  return probe.shell(("%s bundle %s/script.lua %s -o %s/program"):format(nslua, directory, modules or "", directory))
+end
+
 --- What a bundle of a host does: of nslua, or of the one with a snapshot that the program bwrap is made of.
 local function bundles(name, nslua)
   describe(name, function()
@@ -15,11 +21,7 @@ local function bundles(name, nslua)
     end)
     after_each(function() probe.remove(directory) end)
 
-    --- Bundles a script; its output and status.
-    local function bundle(code, modules)
-      probe.write(directory .. "/script.lua", code)
-      return probe.shell(("%s bundle %s/script.lua %s -o %s"):format(nslua, directory, modules or "", program))
-    end
+    local function bundle(code, modules) return bundle_in(directory, nslua, code, modules) end
 
     local function assert_output(expected, status, command)
       local output, actual = probe.shell(command)
@@ -110,10 +112,7 @@ describe("a snapshot", function()
   --- Where memory lies tells whether it comes from the snapshot.
   local ADDRESS <const>, LIES <const> = "^0x1000[01]%x%x%x%x%x\n$", "print(('%p'):format({}))"
 
-  local function bundle(code)
-    probe.write(directory .. "/script.lua", code)
-    return probe.shell(("%s bundle %s/script.lua -o %s"):format(READY, directory, program))
-  end
+  local function bundle(code) return bundle_in(directory, READY, code) end
 
   local function need_one()
     local file = assert(io.open(HOST, "rb"))

@@ -370,7 +370,8 @@ local function has(cases, option)
 end
 
 describe("nslua bwrap", function()
-  local path = sys.getcwd() .. "/" .. probe.build .. "/bwrap"
+  local build = sys.getcwd() .. "/" .. probe.build
+  local path = build .. "/bwrap"
   local programs = {
     theirs = { words = "bwrap", path = "/usr/bin/bwrap" }, ours = { words = path, path = path },
   }
@@ -406,7 +407,7 @@ describe("nslua bwrap", function()
   end)
 
   it("is a command of nslua, too", function()
-    local nslua = sys.getcwd() .. "/" .. probe.build .. "/nslua bwrap"
+    local nslua = build .. "/nslua bwrap"
     local command = { words = nslua, path = nslua }
     assert.equal("usage: nslua bwrap [OPTIONS...] [--] COMMAND [ARGS...]\nstatus 0", outcome(directory, "BWRAP 2>&1 | head -1", command))
     local words = "BWRAP OS --unshare-all --hostname inside sh -c 'hostname; exit 5'; BWRAP OS --nonsense; BWRAP OS /nope"
