@@ -82,8 +82,8 @@ static void check_integers(lua_State *L, int index, struct value *value) {
       (struct value){ .kind = VALUE_BYTES, .bytes = (char *)numbers, .size = n * sizeof *numbers };
 }
 
-static void check_descriptor(lua_State *L, int index, int recording, struct value *value) {
-  const int *number = recording ? luaL_testudata(L, index, REGISTER_TYPE) : NULL;
+static void check_descriptor(lua_State *L, int index, int registers, struct value *value) {
+  const int *number = registers ? test_type(L, index, registers) : NULL;
   value->kind = number ? VALUE_REGISTER : VALUE_FD;
   value->integer = number ? *number : check_fd(L, index);
   value->index = index;
@@ -95,7 +95,7 @@ static void read_absent(int kind, struct value *value) {
   if ((kind & ~KIND_OR_NONE) == KIND_MODE) value->integer = -1;
 }
 
-static void read_argument(lua_State *L, const struct parameter *p, int index, int recording,
+static void read_argument(lua_State *L, const struct parameter *p, int index, int registers,
                           struct value *value) {
   if (p->kind == KIND_FLAGS) {
     *value = (struct value){ .kind = VALUE_INTEGER, .integer = check_flags(L, index, p->flags) };
@@ -117,7 +117,7 @@ static void read_argument(lua_State *L, const struct parameter *p, int index, in
     break;
   case KIND_LIST: check_list(L, index, value); break;
   case KIND_INTS: check_integers(L, index, value); break;
-  case KIND_FD: check_descriptor(L, index, recording, value); break;
+  case KIND_FD: check_descriptor(L, index, registers, value); break;
   case KIND_MODE:
     value->kind = VALUE_INTEGER;
     value->integer = (long)luaL_checkinteger(L, index);
@@ -128,7 +128,7 @@ static void read_argument(lua_State *L, const struct parameter *p, int index, in
   }
 }
 
-int read_arguments(lua_State *L, const struct row *row, int first, int recording,
+int read_arguments(lua_State *L, const struct row *row, int first, int registers,
                    struct value *values) {
   int n = 0;
   while (row->parameters[n].kind) n++;
@@ -137,7 +137,7 @@ int read_arguments(lua_State *L, const struct row *row, int first, int recording
   lua_settop(L, first + n - 1);
   for (int i = 0; i < n; i++) {
     values[i] = (struct value){ 0 };
-    read_argument(L, &row->parameters[i], first + i, recording, &values[i]);
+    read_argument(L, &row->parameters[i], first + i, registers, &values[i]);
   }
   return n;
 }

@@ -9,6 +9,10 @@
 #include <string.h>
 
 #define PLAN_TYPE "nslua.plan"
+#define REGISTER_TYPE "nslua.register"
+
+/* What every function here has as upvalues: the metatables of plans and registers; and `record` its row. */
+enum { PLANS = 1, REGISTERS, TYPES = REGISTERS, ROW };
 
 /* User values of a plan: the registers it shares with its sections (struct registers), and the host's
    fds by register. */
@@ -31,12 +35,24 @@ struct plan {
 
 enum { MAX_REGISTERS = 30000, MAX_PLAN = 256 << 20 };
 
-static struct plan *check_plan(lua_State *L) { return luaL_checkudata(L, 1, PLAN_TYPE); }
+static struct plan *check_plan_at(lua_State *L, int index) {
+  struct plan *plan = test_type(L, index, lua_upvalueindex(PLANS));
+  if (!plan) luaL_typeerror(L, index, PLAN_TYPE);
+  return plan;
+}
+
+static struct plan *check_plan(lua_State *L) { return check_plan_at(L, 1); }
+
+/* Gives the userdata on the stack top its type. */
+static void set_type(lua_State *L, int type) {
+  lua_pushvalue(L, lua_upvalueindex(type));
+  lua_setmetatable(L, -2);
+}
 
 static struct plan *push_plan(lua_State *L) {
   struct plan *plan = lua_newuserdatauv(L, sizeof *plan, USER_VALUES);
   *plan = (struct plan){ 0 };
-  luaL_setmetatable(L, PLAN_TYPE);
+  set_type(L, PLANS);
   return plan;
 }
 
@@ -68,10 +84,10 @@ static int plan_gc(lua_State *L) {
   return 0;
 }
 
-void push_register(lua_State *L, int number) {
+static void push_register(lua_State *L, int number) {
   int *r = lua_newuserdatauv(L, sizeof *r, 0);
   *r = number;
-  luaL_setmetatable(L, REGISTER_TYPE);
+  set_type(L, REGISTERS);
 }
 
 static int new_register(lua_State *L, const struct plan *plan) {
@@ -168,10 +184,10 @@ static void encode(lua_State *L, struct plan *plan, const struct row *row, struc
 
 /* plan:PRIMITIVE(…): a register where it would return an fd, else the plan. */
 static int record(lua_State *L) {
-  const struct row *row = lua_touserdata(L, lua_upvalueindex(1));
+  const struct row *row = lua_touserdata(L, lua_upvalueindex(ROW));
   struct value values[MAX_ARGUMENTS];
   struct plan *plan = check_plan(L);
-  int n = read_arguments(L, row, 2, 1, values);
+  int n = read_arguments(L, row, 2, lua_upvalueindex(REGISTERS), values);
   for (int i = 0; i < n; i++)
     if (values[i].kind == VALUE_FD) values[i].integer = pass_fd(L, plan, values[i].index);
   int result = row->result == RESULT_FD ? new_register(L, plan) : REGISTER_ABSENT;
@@ -272,7 +288,7 @@ static int plan_bytes(lua_State *L) {
   luaL_Buffer b;
   int n = lua_gettop(L);
   size_t size = 0;
-  for (int i = 1; i <= n; i++) size += ((struct plan *)luaL_checkudata(L, i, PLAN_TYPE))->size;
+  for (int i = 1; i <= n; i++) size += check_plan_at(L, i)->size;
   char *to = luaL_buffinitsize(L, &b, size);
   for (int i = 1; i <= n; i++) {
     const struct plan *plan = lua_touserdata(L, i);
@@ -293,13 +309,18 @@ static int plan_tostring(lua_State *L) {
   return 1;
 }
 
+static int check_register(lua_State *L) {
+  const int *number = test_type(L, 1, lua_upvalueindex(REGISTERS));
+  return number ? *number : luaL_typeerror(L, 1, REGISTER_TYPE);
+}
+
 static int register_number(lua_State *L) {
-  lua_pushinteger(L, *(int *)luaL_checkudata(L, 1, REGISTER_TYPE));
+  lua_pushinteger(L, check_register(L));
   return 1;
 }
 
 static int register_tostring(lua_State *L) {
-  lua_pushfstring(L, "register %d", *(int *)luaL_checkudata(L, 1, REGISTER_TYPE));
+  lua_pushfstring(L, "register %d", check_register(L));
   return 1;
 }
 
@@ -440,18 +461,36 @@ static const luaL_Reg functions[] = {
   { NULL, NULL },
 };
 
-void open_plan(lua_State *L) {
-  luaL_newmetatable(L, PLAN_TYPE);
-  luaL_setfuncs(L, metamethods, 0);
-  lua_createtable(L, 0, row_count + (int)(sizeof methods / sizeof *methods));
-  luaL_setfuncs(L, methods, 0);
+/* Adds functions to the table on the stack top. The metatables lie at `types`, one behind the other. */
+static void add(lua_State *L, int types, const luaL_Reg *list) {
+  for (int i = 0; i < TYPES; i++) lua_pushvalue(L, types + i);
+  luaL_setfuncs(L, list, TYPES);
+}
+
+static void add_primitives(lua_State *L, int types) {
   for (int i = 0; i < row_count; i++) {
+    for (int type = 0; type < TYPES; type++) lua_pushvalue(L, types + type);
     lua_pushlightuserdata(L, (void *)(uintptr_t)&rows[i]);
-    lua_pushcclosure(L, record, 1);
+    lua_pushcclosure(L, record, ROW);
     lua_setfield(L, -2, rows[i].name);
   }
+}
+
+void open_plan(lua_State *L) {
+  int types = lua_gettop(L) + 1;
+  luaL_newmetatable(L, PLAN_TYPE);
+  luaL_newmetatable(L, REGISTER_TYPE);
+  add(L, types, register_metamethods);
+  lua_newtable(L);
+  add(L, types, register_methods);
   lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-  new_type(L, REGISTER_TYPE, register_methods, register_metamethods);
-  luaL_setfuncs(L, functions, 0);
+  lua_pushvalue(L, types);
+  add(L, types, metamethods);
+  lua_createtable(L, 0, row_count + (int)(sizeof methods / sizeof *methods));
+  add(L, types, methods);
+  add_primitives(L, types);
+  lua_setfield(L, types, "__index");
+  lua_pushvalue(L, types - 1);
+  add(L, types, functions);
+  lua_settop(L, types - 1);
 }

@@ -15,6 +15,13 @@ void new_type(lua_State *L, const char *name, const luaL_Reg *methods,
   lua_pop(L, 1);
 }
 
+void *test_type(lua_State *L, int index, int metatable) {
+  if (!lua_getmetatable(L, index)) return NULL;
+  int is_one = lua_rawequal(L, -1, metatable);
+  lua_pop(L, 1);
+  return is_one ? lua_touserdata(L, index) : NULL;
+}
+
 enum { FUNCTIONS = 135 }; /* about as many */
 
 __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {

@@ -20,6 +20,9 @@ void set_integer(lua_State *L, const char *key, uint64_t value);
 
 /* Makes the metatable of a userdata type: its methods, and its metamethods. */
 void new_type(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *metamethods);
+/* luaL_testudata of a type whose metatable is at an index already: looking it up by name takes longer than what most
+   methods do. */
+void *test_type(lua_State *L, int index, int metatable);
 
 /* -- fds (fd.c) -- */
 
@@ -45,13 +48,10 @@ struct value {
 };
 
 /* Reads the arguments of a row from the Lua stack, the first one at `first`; raises on misuse.
-   Registers are accepted only when `recording`. */
-int read_arguments(lua_State *L, const struct row *row, int first, int recording,
+   Registers are accepted only when recording: by the index of their metatable, or 0. */
+int read_arguments(lua_State *L, const struct row *row, int first, int registers,
                    struct value *values);
 long check_flags(lua_State *L, int index, const struct flag *flags);
-
-#define REGISTER_TYPE "nslua.register"
-void push_register(lua_State *L, int number);
 
 /* -- libraries: each pushes nothing and adds its functions to the table on the stack top -- */
 void open_now(lua_State *L);            /* now.c: the primitives, run now */
