@@ -75,7 +75,7 @@ static long floor_note_namespaces(struct call *call) {
 #define kernel_await floor_await
 #define kernel_hold floor_hold
 #define CALL(name) kernel_##name(&call)
-#include "floor-plan.h"
+#include OPERATIONS
 static int registers[REGISTERS];
 
 static void run_payload(void *unused) {

@@ -1,7 +1,6 @@
 /*
- * The floor of box:run { "/bin/true" } on the default recipe: a C loop that makes the same system
- * calls and nothing else. `floor COUNT` prints the microseconds of each run; a run that goes wrong
- * ends it with status 1.
+ * The floor of box:run { "/bin/true" } on a recipe: a C loop that makes the same system calls and nothing else.
+ * `floor COUNT [WARM_UP]` prints the microseconds of each run; a run that goes wrong ends it with status 1.
  */
 #define FLOOR_MAKER
 #include "../csrc/kernel/kernel.h"
@@ -26,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { P_PIDFD_ = 3, WARM_UP = 5, READ_SIZE = 65536, STACK_SIZE = 16384 };
+enum { P_PIDFD_ = 3, WARM_UP = 5, STREAMS = 3, READ_SIZE = 65536, STACK_SIZE = 16384 };
 
 static void fail(long r) {
   fprintf(stderr, "floor: %s\n", strerror((int)-r));
@@ -35,14 +34,14 @@ static void fail(long r) {
 
 static int registers[];
 #define CALL(name) kernel_##name(&call)
-#include "floor-plan.h"
+#include OPERATIONS
 static int registers[REGISTERS];
 
-__asm__(".section .rodata\nimage: .incbin \"floor-stage.bin\"\nimage_end:\n.previous\n");
+__asm__(".section .rodata\nimage: .incbin \"" STAGE "\"\nimage_end:\n.previous\n");
 extern const char image[], image_end[];
 
 /* The maker's ends, and the child that shares our memory until it executes the stage. */
-static int control, pidfd, outputs[2], image_fd;
+static int control, pidfd, outputs[2] = { -1, -1 }, image_fd;
 
 static void make_image(void) {
   image_fd = memfd_create("nslua-stage", MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x10 /* MFD_EXEC */);
@@ -76,10 +75,15 @@ static void run_child(void *unused) {
   for (;;) SYSCALL(exit_group, 125);
 }
 
+static int open_null(uint64_t access) {
+  struct open_how { uint64_t flags, mode, resolve; } how = { .flags = access | O_CLOEXEC };
+  return (int)SYSCALL(openat2, AT_FDCWD, "/dev/null", &how, sizeof how);
+}
+
 static void open_streams(void) {
-  struct open_how { uint64_t flags, mode, resolve; } how = { .flags = O_RDONLY | O_CLOEXEC };
-  registers[STREAM] = (int)SYSCALL(openat2, AT_FDCWD, "/dev/null", &how, sizeof how);
-  for (int i = 0; i < 2; i++) {
+  registers[STREAM] = open_null(O_RDONLY);
+  for (int i = 1; i < STREAMS && !CAPTURED; i++) registers[STREAM + i] = open_null(O_WRONLY);
+  for (int i = 0; i < 2 && CAPTURED; i++) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) exit(1);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -196,9 +200,9 @@ static double now(void) {
 }
 
 int main(int argc, char **argv) {
-  int count = argc > 1 ? atoi(argv[1]) : 1;
+  int count = argc > 1 ? atoi(argv[1]) : 1, warm_up = argc > 2 ? atoi(argv[2]) : WARM_UP;
   make_image();
-  for (int i = -WARM_UP; i < count; i++) {
+  for (int i = -warm_up; i < count; i++) {
     double began = now();
     run();
     if (i >= 0) printf("%.1f\n", now() - began);

@@ -1,7 +1,10 @@
---- Writes the floor's operations as C: what box:run { "/bin/true" } on the default recipe gives to its
--- stage, as straight-line calls of the kernel primitives. No plan is parsed and no Lua runs there.
---   nslua floor.lua > floor-plan.h
+--- Writes the floor's operations as C: what a run of a recipe of recipes.lua gives to its stage, as straight-line calls of the
+-- kernel primitives. No plan is parsed and no Lua runs there.
+--   nslua floor.lua NAME > floor-plan.h
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
+
 local nslua = require "nslua"
+local chosen = require "recipes"[arg[1]]
 local sys = nslua.sys
 
 -- The layout of csrc/stage/wire.h.
@@ -31,7 +34,7 @@ local function capture()
     for register in pairs(result) do opened[#opened + 1] = register end
     return result, skipped
   end
-  assert(nslua.sandbox {}:run { "/bin/true" }):check()
+  assert(nslua.sandbox(chosen.recipe):run(chosen.argv)):check()
   sys.spawn, sys.execute = spawn, execute
   table.sort(opened)
   return request, sources or "", opened
@@ -128,6 +131,7 @@ local flags = 0
 for _, kind in ipairs(request.namespaces) do flags = flags | CLONE_FLAGS[kind] end
 define("REGISTERS", "%d", request.registers)
 define("STREAM", "%d", OWN_REGISTERS)
+define("CAPTURED", "%d", chosen.argv.stdout and 0 or 1)
 define("NAMESPACES", "0x%xL", flags)
 define("CAPABILITIES", "0x%xL", request.capabilities)
 define("UID_MAP", "%s", map(request.uid_map))

@@ -1,35 +1,26 @@
---- box:run { "/bin/true" } in a loop: nslua loop.lua COUNT [MIB [RECIPE]]. Prints the microseconds of each
--- run. MIB of memory are touched before; RECIPE is "default", "unfiltered" (without seccomp and Landlock), "namespaces" (those
--- of the Go program, no files), "mount" (with a mount namespace, the host's tree in it), or "exec": each run is a further command
--- in one sandbox.
+--- box:run{"/bin/true"} in a loop: nslua loop.lua COUNT [MIB [NAME]]. Prints the microseconds of each run. MIB of memory are
+-- touched before; NAME is one of recipes.lua.
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
+
 local nslua = require "nslua"
+local recipes = require "recipes"
 local clock = nslua.sys.clock
 local WARM_UP <const> = 5
 
-local count, size, kind = tonumber(arg[1]), tonumber(arg[2] or 0), arg[3] or "default"
-
-local KINDS <const> = { "user", "uts", "ipc", "pid", "net", "cgroup" }
-local RECIPES <const> = {
-  default = {}, exec = {}, unfiltered = { seccomp = false, landlock = false },
-  namespaces = { namespaces = KINDS, net = "none" },
-  mount = { namespaces = { "mount", table.unpack(KINDS) }, net = "none", fs = { nslua.fs.host() } },
-}
+local count, size, kind = tonumber(arg[1]), tonumber(arg[2] or 0), recipes[arg[3] or "default"]
 
 local touched = {}
 for i = 1, size do touched[i] = ("x"):rep((1 << 20) - i) end
 
-local box = nslua.sandbox(RECIPES[kind])
-local argv = { "/bin/true" }
-if RECIPES[kind].namespaces then argv.stdout, argv.stderr = "null", "null" end -- as exec.Cmd
-
-local process <close> = kind == "exec" and assert(box:spawn { "sleep", "9999", stdin = "null" }) or nil
+local box = nslua.sandbox(kind.recipe)
+local process <close> = kind.further and assert(box:spawn { "sleep", "9999", stdin = "null" }) or nil
 
 local function further()
-  local command <close> = assert(process:exec(argv))
+  local command <close> = assert(process:exec(kind.argv))
   return command:wait()
 end
 
-local function run() return process and further() or box:run(argv) end
+local function run() return process and further() or box:run(kind.argv) end
 
 local times = {}
 for i = 1 - WARM_UP, count do

@@ -48,7 +48,7 @@ end
 -- -- the rows --
 
 local function against_floor()
-  row("box:run, against the floor", 1.15, measure.rounds(20, 20, LOOP, OUT .. "/floor %d"))
+  row("box:run, against the floor", 1.15, measure.rounds(20, 20, LOOP, OUT .. "/floor-default %d"))
   note "floor: a C loop, the same system calls, no plan, no Lua (make -C bench same counts them)"
 end
 
@@ -61,8 +61,11 @@ local function go()
   if size == 0 then return skip("Go's exec.Cmd", "no go here") end
   local program = OUT .. "/clone-loop %d"
   row("Go's exec.Cmd, six new namespaces", 0.80, measure.rounds(15, 20, LOOP .. " 0 namespaces", program))
-  note "both: user uts ipc pid net cgroup, stdio on /dev/null, no files changed; nslua has a reaper, drops privileges"
-  row("the same with a new mount namespace", 0.80, measure.rounds(15, 20, LOOP .. " 0 mount", program .. " mount"))
+  row("  the floor of that, against Go", nil, measure.rounds(15, 20, OUT .. "/floor-namespaces %d", program))
+  note "all: user uts ipc pid net cgroup, stdio on /dev/null, no files changed; nslua has a reaper, drops privileges"
+  program = program .. " mount"
+  row("the same with a new mount namespace", 0.80, measure.rounds(15, 20, LOOP .. " 0 mount", program))
+  row("  the floor of that, against Go", nil, measure.rounds(15, 20, OUT .. "/floor-mount %d", program))
   note "Go: the host's mounts as copied; nslua: a clone of them (fs.host) as its root, the old one detached"
 end
 
@@ -82,6 +85,7 @@ local function against_bwrap()
   if not has "bwrap" then return skip("nslua run, against bwrap", "no bwrap here") end
   local line = dofile(directory .. "/bwrap.lua")(nslua.sandbox {}, OUT)
   command_row("nslua run RECIPE, against bwrap", 0.70, write_recipe("default.lua", "return sandbox {}"), line)
+  command_row("  the floor as a process, against bwrap", nil, OUT .. "/floor-default 1 0", line)
   note "both: the default recipe's binds, file systems, files, namespaces; bwrap's line is made from the plan"
   command_row("our bwrap, against bwrap", 0.75, (line:gsub("^bwrap", BWRAP)), line)
   command_row("nslua bwrap, against bwrap", 0.75, (line:gsub("^bwrap", NSLUA .. " bwrap")), line)

@@ -1,6 +1,6 @@
 --- Whether the floor makes the same system calls as nslua: the counts of one run of each, side by side.
---   nslua same.lua OUT
-local OUT <const> = arg[1]
+--   nslua same.lua OUT [NAME]
+local OUT <const>, NAME <const> = arg[1], arg[2] or "default"
 local RUNS <const> = 10
 
 local function counts(command)
@@ -22,8 +22,8 @@ local function per_run(format)
   return some
 end
 
-local floor = per_run(OUT .. "/floor %d")
-local nslua = per_run("../build/nslua-installed loop.lua %d")
+local floor = per_run(OUT .. "/floor-" .. NAME .. " %d")
+local nslua = per_run("../build/nslua-installed loop.lua %d 0 " .. NAME)
 local names, totals, differing = {}, { 0, 0 }, 0
 for name in pairs(nslua) do names[name] = true end
 for name in pairs(floor) do names[name] = true end
