@@ -52,6 +52,25 @@ describe("ns.enter", function()
     end)
   end
 
+  it("lets root's commands leave no set-user-id file in a tree that may be mapped, by whatever way they join", function()
+    if not probe.is_root then return pending "needs root" end
+    local tree = probe.directory()
+    probe.shell(("chmod 777 %s && cp /bin/true %s/x && chmod 755 %s/x"):format(tree, tree, tree))
+    local process <close> = running(sandbox { fs = { fs.os(), fs.rw(tree, "/x") } })
+    local joined = sandbox {
+      namespaces = { user = process:ns "user", mount = process:ns "mount" }, user = { uid = 1000, gid = 1000 },
+    }
+    for way, box in pairs { enter = assert(ns.enter(process.pid)), handles = joined } do
+      local seen, result = inside.sh(box, "chmod 4755 /x/x; chmod 2755 /x/x; cp /bin/true /x/y; chmod 700 /x/y && echo usual")
+      assert.matches("usual", seen, way)
+      assert.equal("refused", result.enforced.setid_files, way)
+      assert.equal(tonumber("755", 8), sys.stat(tree .. "/x").mode, way)
+    end
+    assert.matches("a joined mount namespace may have one", inside.mistake(inside.run, joined:with { no_new_privs = false }, { "true" }))
+    local free <close> = running(sandbox { no_new_privs = false, fs = { fs.os(), fs.rw(tree, "/x", { idmap = false }) } })
+    assert.equal("allowed", inside.run(assert(ns.enter(free.pid)), { "true" }).enforced.setid_files)
+  end)
+
   it("is a sandbox like others: it captures, counts, fails and derives", function()
     local process <close> = running(sandbox { hostname = "inner", fs = { fs.os(), fs.file("/told", "in here\n") } })
     local box = assert(ns.enter(process.pid)):with { env = { WORD = "said" } }

@@ -254,6 +254,14 @@ local function reserve_registers(plan)
   plan.streams = { plan.first:register(), plan.first:register(), plan.first:register() }
 end
 
+--- Whether trees may be mapped in a mount namespace that is joined: nobody tells. Those who live there choose what is
+--- executed there, so what joins them is held to what they are. Where they lack no_new_privs, none is; who would be without
+--- among those who have it is refused.
+local function may_be_mapped(recipe, joined, identity, target)
+  if not joined.mount or identity.caller.capabilities & CAP_SYS_ADMIN == 0 then return false end
+  return not target or target.no_new_privs and recipe.no_new_privs ~= false
+end
+
 local function new_plan(recipe, new, joined, identity, tty, groups, target)
   local inherit = recipe.inherit or {}
   local plan = Plan.new {
@@ -264,6 +272,7 @@ local function new_plan(recipe, new, joined, identity, tty, groups, target)
     payload_is_init = new.pid and recipe.init == false,
     tty = tty, joins = {}, remade = joins.times_remade(recipe, new, joined, target),
   }
+  plan.writes_as_owner = may_be_mapped(recipe, joined, identity, target)
   plan.unshared = {}
   for kind in pairs(new) do
     local made_apart = kind == "user" and identity.delegated or kind == "time" or kind == "cgroup" and groups

@@ -23,7 +23,8 @@ end
 --- What a recipe says that does not go with such a tree, or nil.
 function M.problem(plan, recipe, may_mount)
   local function problem(what, why)
-    return what .. " does not go with a tree whose ids are mapped (root's fs.rw, or idmap): " .. why .. "; say { idmap = false }"
+    return what .. " does not go with a tree whose ids are mapped (root's fs.rw, or idmap; a joined mount namespace may "
+      .. "have one): " .. why .. "; say { idmap = false }"
   end
   if recipe.no_new_privs == false then
     return problem("no_new_privs = false", "what keeps set-user-id files from being made there needs it")
