@@ -346,6 +346,18 @@ while true do box:spawn({ "sleep", "0.01", stdout = "null", stderr = "null" }):w
     assert.matches("/no/such: No such file or directory %(ENOENT%)", message)
   end)
 
+  it("one of another kind is an error, by whatever way it is said", function()
+    local uts = "/proc/self/ns/uts"
+    local file <close> = assert(io.open(uts))
+    for _, wrong in ipairs { uts, file, assert(nslua.ns.open(uts)) } do
+      for _, box in ipairs { sandbox { namespaces = { net = wrong } }, sandbox { namespaces = { "mount", net = wrong } } } do
+        local result, err = box:run { "true" }
+        assert.is_nil(result)
+        assert.matches("namespace net.*: it is a uts namespace, not net %(EINVAL%)", tostring(err))
+      end
+    end
+  end)
+
   it("by a path that is none is an error, not a weaker sandbox", function()
     for _, path in ipairs { "/dev/null", "/etc/passwd", "/proc/self/ns/uts", "/" } do
       assert.is_nil((joined(path)), path)

@@ -270,7 +270,7 @@ local function new_plan(recipe, new, joined, identity, tty, groups, target)
     hostname = new.uts and (recipe.hostname or not inherit.hostname and "sandbox") or nil, explicit = {}, entries = {},
     detached = LIFETIMES[recipe.lifetime or "maker"], lingers = recipe.lifetime == "last",
     payload_is_init = new.pid and recipe.init == false,
-    tty = tty, joins = {}, remade = joins.times_remade(recipe, new, joined, target),
+    tty = tty, joins = {}, joined = {}, remade = joins.times_remade(recipe, new, joined, target),
   }
   plan.writes_as_owner = may_be_mapped(recipe, joined, identity, target)
   plan.unshared = {}

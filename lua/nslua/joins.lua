@@ -14,13 +14,19 @@ function M.times_remade(recipe, new, joined, target)
   return (joined.pid and 1 or 0) + (new.pid and (joined.user or joined.pid) and recipe.init ~= false and 1 or 0)
 end
 
---- The fd of a namespace that a recipe joins.
-local function handle_of(kind, handle)
-  if type(handle) ~= "string" then return handle end
-  local opened, message, errno = require "nslua.ns".patiently(function() return sys.open(nil, handle, "read") end)
-  if opened then return opened end
-  return nil, Error.new { op = "open", step = "namespace " .. kind .. " " .. handle, path = handle, errno = errno,
-    reason = not errno and message or nil }
+--- The fd of a namespace that a recipe joins. The kernel is not told its kind everywhere, and would join another.
+local function handle_of(kind, wanted)
+  local ns, handle, step = require "nslua.ns", wanted, "namespace " .. kind
+  if type(wanted) == "string" then
+    local message, errno
+    step = step .. " " .. wanted
+    handle, message, errno = ns.patiently(function() return sys.open(nil, wanted, "read") end)
+    if not handle then
+      return nil, Error.new { op = "open", step = step, path = wanted, errno = errno, reason = not errno and message or nil }
+    end
+  end
+  local actual, err = ns.kind_of(handle, step, kind)
+  return actual and handle, err
 end
 
 --- Joins those of these kinds. A new user namespace has no say over what is joined: that comes before it, by a process of
@@ -31,6 +37,7 @@ local function record_joins_of(plan, joined, kinds)
       plan:owner("join namespace " .. kind)
       local handle, err = handle_of(kind, joined[kind])
       if not handle then return nil, err end
+      plan.joined[kind] = handle
       if plan.new.user then table.insert(plan.joins, handle) else plan.setup:setns(handle, kind) end
     end
   end

@@ -24,14 +24,24 @@ function Handle:__tostring() return ("%s:[%d]"):format(self.type, self:inode() o
 
 local function failure(step, errno, hint) return Error.new { step = step, errno = errno, hint = hint } end
 
---- A handle for an fd, if that is a namespace's; and of this kind, if one is said.
-local function handle_of(fd, step, kind)
+--- The kind of an fd's namespace, which has to be this one, if one is said.
+-- @treturn[1] string
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.kind_of(fd, step, kind)
   local flag, _, errno = sys.namespace_type(fd)
   local actual = flag and sys.flag_names("namespaces", flag)[1]
-  if actual and (not kind or kind == actual) then return setmetatable({ fd = fd, type = actual }, Handle) end
-  fd:close()
+  if actual and (not kind or kind == actual) then return actual end
   if not actual then return nil, failure(step, errno, "it is no namespace") end
   return nil, Error.new { step = step, errno = EINVAL, reason = ("it is a %s namespace, not %s"):format(actual, kind) }
+end
+
+--- A handle for an fd, which is closed if it is no such namespace's.
+local function handle_of(fd, step, kind)
+  local actual, err = M.kind_of(fd, step, kind)
+  if actual then return setmetatable({ fd = fd, type = actual }, Handle) end
+  fd:close()
+  return nil, err
 end
 
 --- The number by which the kernel names it, unique among all that exist now; nil when the handle is closed.

@@ -76,7 +76,7 @@ end
 --- The namespaces that the payload must be in.
 local function wanted_namespaces(ready)
   local wanted, inner = {}, ready.identity.inner
-  for kind, handle in pairs(ready.joined) do wanted[kind] = not ready.new[kind] and handle or nil end
+  for kind, handle in pairs(ready.plan.joined) do wanted[kind] = not ready.new[kind] and handle or nil end
   if inner then wanted.user = inner ~= true and inner or nil end
   return wanted
 end
@@ -84,8 +84,8 @@ end
 --- Whether a namespace that was to be joined is another one than the payload's.
 local function is_elsewhere(ready, held)
   for kind, handle in pairs(wanted_namespaces(ready)) do
-    local status = type(handle) ~= "string" and sys.fstat(handle)
-    if status and status.inode ~= held.namespaces[kind] then return true end
+    local status = sys.fstat(handle)
+    if not status or status.inode ~= held.namespaces[kind] then return true end
   end
 end
 
