@@ -59,6 +59,24 @@ describe("the user", function()
     end
   end)
 
+  it("is never the host's root for want of a capability, or of other ids", function()
+    if not probe.is_root then return pending "needs root" end
+    local code = [[io.write(tostring(select(2, pcall(function() return sandbox {}:run { "true" } end))))]]
+    for _, way in ipairs { "setpriv --bounding-set -sys_admin", "setpriv --bounding-set -setuid", "unshare -Ur" } do
+      assert.matches("this root cannot give the payload another id than the host's 0",
+        probe.shell(("%s %s -e '%s'"):format(way, probe.nslua, code)), way)
+    end
+    local maps = "user = { uid = 5, gid = 5, uid_map = { { 5, 0, 1 } }, gid_map = { { 5, 0, 1 } } }"
+    assert.equal("exited with 0", probe.shell(("unshare -Ur %s -e '%s'"):format(probe.nslua, (code:gsub("{}", "{ " .. maps .. " }", 1)))))
+  end)
+
+  it("of a user namespace's root with one id only has no capabilities without namespaces either", function()
+    if probe.is_root then return pending "the host's root is not mapped unasked" end
+    local code = [[print(sandbox { namespaces = { "uts" } }:run { "grep", "Cap", "/proc/self/status" }:check().code)]]
+    local seen = probe.shell(("unshare -Ur %s -e '%s'"):format(probe.nslua, code))
+    assert.equal(5, select(2, seen:gsub("%u%l+:%s+0000000000000000\n", "")), seen)
+  end)
+
   it("is another one outside for every box of root", function()
     if not probe.is_root then return pending "an ordinary caller has one id" end
     assert.not_equal(seen_by_host(sandbox {}, "Uid"), seen_by_host(sandbox {}, "Uid"))

@@ -6,7 +6,7 @@ local sys = require "nslua.sys"
 local Identity = {}
 Identity.__index = Identity
 
-local CAP_SETGID <const>, CAP_SETUID <const>, CAP_SYS_ADMIN <const> = 6, 7, 21
+local CAP_SETGID <const>, CAP_SETUID <const>, CAP_SETPCAP <const>, CAP_SYS_ADMIN <const> = 6, 7, 8, 21
 local DEFAULT_ID <const> = 1000
 
 -- Ids that no login, container manager or subordinate range uses; below 2^31, as some tools want it.
@@ -127,6 +127,12 @@ local function automatic_map(self, kind, size)
   return map
 end
 
+--- Whether we are the host's root, also in a user namespace where that one is 0: what is the kernel's in /proc/sys is its.
+local function is_host_root(caller)
+  local kernel = sys.stat "/proc/sys/kernel"
+  return caller.uid == 0 and (not kernel or kernel.uid == 0)
+end
+
 --- Whether an ordinary caller may write this map itself.
 local function is_own(map, own) return #map == 1 and map[1][2] == own and map[1][3] == 1 end
 
@@ -142,6 +148,9 @@ local function choose_id(self, kind, wanted, user)
   local host
   if map then host = outside(map, id)
   elseif self.privileged then host = self.private[kind]
+  elseif is_host_root(self.caller) then
+    return "this root cannot give the payload another id than the host's 0, for want of the capabilities setuid, setgid or "
+      .. "sys_admin, or of ids in its user namespace; 0 is mapped only where user.uid_map and user.gid_map say so"
   else host = caller_id end
   if not host then
     return ("the %s %d is not mapped: say how with user.%s_map"):format(kind, id, kind)
@@ -181,7 +190,7 @@ function Identity.of(user, new, joined, target, keeps_groups)
   boxes_made = boxes_made + 1
   self.private = private_ids(caller)
   self.privileged = self.private ~= nil
-  self.holds = new or joined or self.privileged -- capabilities, before they are dropped
+  self.holds = new or joined or has(caller.capabilities, CAP_SETPCAP) -- capabilities, before they are dropped
   local wanted = type(user) == "table" and user or user == "auto" and { auto = true } or {}
   self.map, self.inner = new and wanted.map or nil, wanted.inner
   local problem
