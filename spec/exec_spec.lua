@@ -540,6 +540,31 @@ while True:
       assert.matches("not answered for 10 s", message)
     end)
 
+    it("ends in time, also when it is stopped on its last steps", function()
+      local directory <const> = probe.directory()
+      probe.write(directory .. "/stopper.c", [[
+        #include <signal.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        int main(void) {
+          for (int stage = getpid() + 1;; stage++) {
+            while (kill(stage, 0) != 0 || kill(stage + 1, 0) != 0) continue;
+            while (kill(stage + 1, 0) == 0) continue;
+            for (volatile int n = rand() % 3000; n > 0;) n = n - 1;
+            kill(stage++, SIGSTOP);
+          }
+        } ]])
+      local output, status = probe.shell(("cd %s && cc -O1 -o stopper stopper.c && chmod 755 stopper"):format(directory))
+      assert.equal(0, status, output)
+      with({ fs = { fs.os(), fs.ro(directory, "/x") } }, function(process)
+        for _ = 1, 100 do
+          local command <close> = process:exec { "true" }
+          if command then assert.is_true(command:wait(9).ok) end
+        end
+      end, { "/x/stopper", stdout = "null", stderr = "null" })
+      probe.remove(directory)
+    end)
+
     it("is not taken for the end of the sandbox", function()
       for _ = 1, 5 do
         local command, message = attempt(9)

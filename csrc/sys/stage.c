@@ -189,12 +189,14 @@ static int stage_stop(lua_State *L) {
   return 0;
 }
 
-/*** Waits for the end of the stage and with it of the sandbox.
+/*** Ends a stage that has told its end, and waits for it: who lives with a further command's could have stopped it on its
+ * last steps.
  * @function stage:reap @treturn integer|nil its wait status, nil when it was taken by somebody else
  */
 static int stage_reap(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   if (stage->reaped || stage->maker != getpid()) return 0;
+  kill_process(stage->pidfd);
   int status = reap_process(stage->pidfd);
   stage->reaped = 1;
   if (status < 0) return 0;
