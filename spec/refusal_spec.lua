@@ -149,6 +149,23 @@ if sys.audit_arch() == 0xc000003e then -- x32: getpid, ptrace by both of its num
 end
 CASES["the kernel"] = kernel
 
+--- What changes the priorities of a process: by the expression of its pid.
+local function each_priority(list, pid, outcome)
+  each(list, { pid }, "os.sched_setaffinity(%s, {0})", outcome)
+  each(list, { pid }, "os.sched_setscheduler(%s, os.SCHED_IDLE, os.sched_param(0))", outcome)
+  each(list, { pid }, "os.setpriority(os.PRIO_PROCESS, %s, 19)", outcome)
+  each(list, { pid }, "call('ioprio_set', 1, %s, 0x6000)", outcome)
+end
+
+local users = {}
+each(users, { "os.setpriority(os.PRIO_USER, 0, 19)", "call('ioprio_set', 3, 0, 0x6000)" }, "%s", "EPERM")
+
+local priorities = table.move(users, 1, #users, 1, {})
+each_priority(priorities, "1", "EPERM")
+each_priority(priorities, "os.getpid()", "done 0")
+each(priorities, { "os.setpriority(os.PRIO_PGRP, 1, 19)", "call('ioprio_set', 2, 1, 0x6000)" }, "%s", "EPERM")
+CASES["the reaper's priority"] = priorities
+
 local sockets = {}
 each(sockets, { "2, 3, 1", "2, 3, 6", "10, 3, 58", "10, 3, 17" }, "made(%s)", "EPERM")
 -- RAW, UDP-Lite, SCTP, DCCP, L2TP, GRE, MPTCP; then netlink's: SOCK_DIAG, AUDIT, CONNECTOR, NETFILTER, events, GENERIC, RDMA, CRYPTO
@@ -174,12 +191,9 @@ describe("a sandbox without a PID namespace", function()
     local cases = {}
     for _, pid in ipairs { ("%d"):format(HOST_PID), "os.getppid()" } do
       each(cases, { pid }, "resource.prlimit(%s, resource.RLIMIT_CPU, (0, 0))", "EPERM")
-      each(cases, { pid }, "os.sched_setaffinity(%s, {0})", "EPERM")
-      each(cases, { pid }, "os.sched_setscheduler(%s, os.SCHED_IDLE, os.sched_param(0))", "EPERM")
-      each(cases, { pid }, "os.setpriority(os.PRIO_PROCESS, %s, 19)", "EPERM")
-      each(cases, { pid }, "call('ioprio_set', 1, %s, 0x6000)", "EPERM")
+      each_priority(cases, pid, "EPERM")
     end
-    each(cases, { "os.setpriority(os.PRIO_USER, 0, 19)", "call('ioprio_set', 3, 0, 0x6000)" }, "%s", "EPERM")
+    table.move(users, 1, #users, #cases + 1, cases)
     each(cases, { "os.setpriority(os.PRIO_PROCESS, 0, 5)", "os.sched_setaffinity(0, os.sched_getaffinity(0))" }, "%s", "done")
     assert.equal("", surprises(box, cases))
   end)

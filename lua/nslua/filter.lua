@@ -71,7 +71,7 @@ local function rules_of_profile(holds)
     each(group.calls, function(name) rules[name] = rule end)
   end
   for _, one in ipairs(profile.checked) do rules[one.name] = rule_of(one, holds) end
-  for name, check in pairs(holds.shared_pids and profile.shared_pids or {}) do rules[name] = rule_of(check, holds) end
+  for _, one in ipairs(holds.shared_pids and profile.shared_pids or {}) do rules[one.name] = rule_of(one, holds) end
   for _, name in ipairs(profile.absent) do rules[name] = ABSENT end
   return rules
 end

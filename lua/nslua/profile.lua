@@ -61,9 +61,8 @@ local allowed = {
   {
     name = "scheduling", why = "give way, and ask for less; more needs capabilities",
     calls = [[
-      sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler sched_setscheduler
-      sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_getattr sched_setattr getpriority
-      setpriority ioprio_get ioprio_set getcpu ]],
+      sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min
+      sched_rr_get_interval sched_getattr getpriority ioprio_get getcpu ]],
   },
   {
     name = "limits", why = "what one uses and may use, and what machine this is",
@@ -180,14 +179,27 @@ local checked = {
   },
 }
 
--- Where the payload sees processes that are not the sandbox's: the priorities of others, the reaper's too, which would
--- come too late to end what it has to, are not its to change.
-local OWN <const> = { argument = 0, mask = LOW, only = { 0 }, errno = "EPERM" }
-local OWN_OF_KIND <const> = { argument = 1, mask = LOW, only = { 0 }, errno = "EPERM" }
-local shared_pids = {
-  sched_setaffinity = OWN, sched_setattr = OWN, sched_setparam = OWN, sched_setscheduler = OWN,
-  setpriority = { argument = 0, mask = LOW, only = { 0, 1 }, errno = "EPERM", also = OWN_OF_KIND }, -- process, group
-  ioprio_set = { argument = 0, mask = LOW, only = { 1, 2 }, errno = "EPERM", also = OWN_OF_KIND },
-}
+-- The reaper's priority is not the payload's to change: it would come too late to end what it has to. It is PID 1 and its
+-- user is the payload's. Where the payload sees processes that are not the sandbox's, those of all others are not either.
+local WHY <const> = "a process' own priority, and others' but the reaper's, which would come too late to end what it has to"
 
-return { allowed = allowed, refused = refused, checked = checked, shared_pids = shared_pids, absent = { "clone3" } }
+--- Checks of the calls that change priorities, when `which` says of the processes whose.
+local function priorities(which)
+  local function row(name, argument, kinds)
+    local check = { argument = argument, mask = LOW, only = which.only, values = which.values, errno = "EPERM" }
+    -- Of a kind: a process, a group, but not all of a user's.
+    if kinds then check = { argument = 0, mask = LOW, only = kinds, errno = "EPERM", also = check } end
+    check.name, check.why = name, WHY
+    return check
+  end
+  return {
+    row("sched_setaffinity", 0), row("sched_setattr", 0), row("sched_setparam", 0), row("sched_setscheduler", 0),
+    row("setpriority", 1, { 0, 1 }), row("ioprio_set", 1, { 1, 2 }),
+  }
+end
+
+for _, row in ipairs(priorities { values = { 1 } }) do checked[#checked + 1] = row end
+
+return {
+  allowed = allowed, refused = refused, checked = checked, shared_pids = priorities { only = { 0 } }, absent = { "clone3" },
+}
