@@ -145,6 +145,15 @@ describe("an error", function()
     assert.matches("^cwd /\\x08: ", text)
   end)
 
+  it("escapes what a hostile tree has", function()
+    local hostile <const> = probe.directory()
+    assert(sys.symlink("X\27]0;title\7\nnslua: forged \u{9b}31m \x9b ä", nil, hostile .. "/l"))
+    local link = fs.symlink("want", "/tree/l", { create = true })
+    local _, text = failure(sandbox { fs = { fs.os(), fs.rw(hostile, "/tree"), link } })
+    assert.matches("a link to X\\x1b%]0;title\\x07\\x0anslua: forged \\xc2\\x9b31m \\x9b ä has that name already", text)
+    probe.remove(hostile)
+  end)
+
   it("shows neither the environment nor arguments", function()
     local box = sandbox { env = { TOKEN = "hunter2" } }
     local err = failure(box, { "nosuch", "--password=hunter2", env = { OTHER = "hunter2" } })

@@ -120,8 +120,18 @@ describe("nslua ps", function()
     assert.equal(0, status)
     assert.matches("^ *PID +MAKER  USER +NAME +TIME  MEMORY  PROCS  COMMAND\n", output)
     local line = output:match("\n *(" .. process.pid .. " [^\n]*)")
-    assert.matches("^%d+ +" .. sys.getpid() .. "  %S+ +n\\x9b31m \\xff ü +0:%d%d +%d+[KM] +%d  sh %-c ", line)
+    assert.matches("^%d+ +" .. sys.getpid() .. "  %S+ +n\\xc2\\x9b31m \\xff ü +0:%d%d +%d+[KM] +%d  sh %-c ", line)
     assert.truthy(line:find("sleep 30; : '\\x1b[31m\\x0a'", 1, true), line)
+  end)
+
+  it("reads no more of a process' words than a line has room for", function()
+    local process <close> = spawned(sandbox {}, "sh", "-c", "sleep 30; : " .. ("x"):rep(100000))
+    local output = ps()
+    assert.truthy(output:find("\n *" .. process.pid .. " "))
+    local command
+    for _, one in ipairs(running.list()) do command = one.pid == process.pid and one.command or command end
+    assert.equal("sleep 30; : xxx", command[3]:sub(1, 15))
+    assert.is_true(#command[3] < 4096)
   end)
 
   it("is JSON for machines", function()

@@ -87,7 +87,7 @@ int push_record(lua_State *L, const struct record *record) {
     set_integer(L, "errno", (uint64_t)record->status);
     set_integer(L, "detail", record->detail);
     if (record->found[0]) {
-      lua_pushlstring(L, record->found, strnlen(record->found, sizeof record->found));
+      push_escaped(L, record->found, strnlen(record->found, sizeof record->found));
       lua_setfield(L, -2, "found");
     }
     return 2;

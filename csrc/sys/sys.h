@@ -11,7 +11,7 @@
 
 /* Pushes nil, "what: reason (ENAME)", errno; `what` may be NULL. */
 int push_failure(lua_State *L, const char *what, int error);
-/* Pushes a string with control bytes escaped, so that a hostile name cannot act on a terminal. */
+/* Pushes a string with control characters and what is no UTF-8 escaped, so that a hostile name cannot act on a terminal. */
 void push_escaped(lua_State *L, const char *s, size_t n);
 /* Sets a field of the table on the stack top. */
 void set_integer(lua_State *L, const char *key, uint64_t value);

@@ -227,7 +227,7 @@ static int system_strerror(lua_State *L) {
   return 2;
 }
 
-/*** A string with its control bytes escaped. @function escape @treturn string */
+/*** A string with its control characters, and what is no UTF-8, escaped. @function escape @treturn string */
 static int system_escape(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);

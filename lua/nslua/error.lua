@@ -16,15 +16,17 @@ local sys = require "nslua.sys"
 local Error = { __name = "nslua.error" }
 Error.__index = Error
 
+local function located(at) return at and sys.escape(at) .. ": " or "" end
+
 function Error:__tostring()
   if self.problems then
     local lines = {}
     for i, problem in ipairs(self.problems) do
-      lines[i] = (problem.at and problem.at .. ": " or "") .. problem.message
+      lines[i] = located(problem.at) .. problem.message
     end
     return table.concat(lines, "\n")
   end
-  local text = (self.at and self.at .. ": " or "") .. self.step
+  local text = located(self.at) .. self.step
   if self.reason then text = text .. ": " .. self.reason end
   if self.code then text = text .. " (" .. self.code .. ")" end
   if self.hint then text = text .. ";\n  " .. self.hint end
@@ -39,7 +41,7 @@ function M.new(fields)
     local reason, code = sys.strerror(fields.errno)
     fields.reason, fields.code = fields.reason or reason, code
   end
-  fields.step = sys.escape(fields.step)
+  fields.step, fields.reason = sys.escape(fields.step), fields.reason and sys.escape(fields.reason)
   return setmetatable(fields, Error)
 end
 

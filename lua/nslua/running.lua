@@ -7,16 +7,19 @@ local file = require "nslua.file"
 local sys = require "nslua.sys"
 
 local TICKS_PER_SECOND <const> = 100 -- of /proc, on all machines that nslua runs on
+local MOST_OF_WORDS <const> = 4096 -- bytes
 local IMAGE <const> = "/memfd:nslua-stage (deleted)"
 local PARENT <const>, START <const> = 2, 20 -- fields of /proc/PID/stat behind the name
 
 local M = {}
 
-local function read(pid, name) return (file.read(("/proc/%d/%s"):format(pid, name))) end
+local function read(pid, name, most) return (file.read(("/proc/%d/%s"):format(pid, name), most)) end
 
+--- The words of a process, as far as they are looked at: a process may say that it has any number.
 local function words_of(pid)
   local words = {}
-  for word in (read(pid, "cmdline") or ""):gmatch "([^\0]*)\0" do words[#words + 1] = word end
+  for word in ((read(pid, "cmdline", MOST_OF_WORDS) or "") .. "\0"):gmatch "([^\0]*)\0" do words[#words + 1] = word end
+  words[#words] = words[#words] ~= "" and words[#words] or nil -- the last one may be cut off
   return words
 end
 

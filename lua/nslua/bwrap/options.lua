@@ -468,7 +468,7 @@ end
 
 --- Says a message in the way of bubblewrap.
 function M.say(request, level, message)
-  io.stderr:write(request.level_prefix and ("<%d>"):format(level) or "", "bwrap: ", message, "\n")
+  io.stderr:write(request.level_prefix and ("<%d>"):format(level) or "", "bwrap: ", sys.escape(message), "\n")
 end
 
 local WARNING <const> = 4

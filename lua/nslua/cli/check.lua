@@ -5,7 +5,7 @@ return function(words, usage_error)
   local warnings, err
   if box then warnings, err = box:lint() end
   if not warnings then
-    io.stderr:write("nslua: ", tostring(message or err), "\n")
+    require "nslua.cli.say"(message or err)
     return 125
   end
   for _, warning in ipairs(warnings) do print("warning: " .. tostring(warning)) end

@@ -15,6 +15,6 @@ return function(words, usage_error)
     io.write(text, "\n")
     return 0
   end
-  io.stderr:write("nslua: ", tostring(message or err), "\n")
+  require "nslua.cli.say"(message or err)
   return 125
 end

@@ -34,12 +34,6 @@ options:
 local Failure = { __tostring = function(self) return self.message end }
 local function fail(message) error(setmetatable({ message = message }, Failure), 0) end
 
-local function print_error(message)
-  local red, plain = "", ""
-  if require("nslua.sys").isatty(2) then red, plain = "\27[31m", "\27[0m" end
-  io.stderr:write(red, "nslua: ", plain, tostring(message), "\n")
-end
-
 --- Messages of Lua get a traceback; errors of nslua speak for themselves.
 local function handler(message)
   if type(message) ~= "string" then return message end
@@ -159,6 +153,6 @@ end
 return function(arg, bundle)
   local ok, status = xpcall(bundle and run_bundle or dispatch, handler, arg, bundle)
   if ok then return status end
-  print_error(status)
+  require "nslua.cli.say"(status)
   return NSLUA_FAILED
 end

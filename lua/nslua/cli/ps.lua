@@ -1,12 +1,7 @@
 --- nslua ps: the sandboxes that run, as a table or as JSON.
-local names = require "nslua.names"
 local sys = require "nslua.sys"
 
---- Whatever a command is called, it does nothing to a terminal.
-local function printable(text)
-  local function hex(c) return ("\\x%02x"):format(c:byte(-1)) end
-  return (names.utf8(sys.escape(text), "\\x%02x"):gsub("\xc2[\x80-\x9f]", hex))
-end
+local printable = sys.escape
 
 local function duration(seconds)
   local s = math.tointeger(seconds // 1)

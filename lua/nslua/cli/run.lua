@@ -103,7 +103,7 @@ function M.in_box(box, argv, flags)
   if process and flags.joins then tell_missed(process.enforced.skipped) end
   local result
   if process then result, err = wait(process) end
-  if result then tell(result, flags.stats) else io.stderr:write("nslua: ", tostring(err), "\n") end
+  if result then tell(result, flags.stats) else require "nslua.cli.say"(err) end
   if flags.stats then io.stderr:write(require "nslua.cli.stats"[flags.stats](result, err)) end
   return result and status_of(result) or status_of_error(err)
 end
