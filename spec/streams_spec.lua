@@ -173,6 +173,17 @@ describe("the streams of a run:", function()
       assert.matches("nil\tspool file in /proc/self: .*TMPDIR names another directory.*\t/proc/self\n", output)
     end)
 
+    it("what is relayed to where there is no room ends the sandbox with an error", function()
+      local recipe <const> = [[io.stdout:setvbuf "no"; local box = sandbox { namespaces = { "user", "pid" } };
+        io.%s:write(tostring(select(2, box:run { "sh", "-c", "%s >&%d", timeout = 30 })))]]
+      for _, code in ipairs { "echo said", "yes" } do
+        local errors = probe.shell(("{ %s -e '%s' 2>&1 > /dev/full; }"):format(probe.nslua, recipe:format("stderr", code, 1)))
+        assert.equal("relay of stdout: No space left on device (ENOSPC)", errors)
+        local output = probe.shell(("{ %s -e '%s' 2> /dev/full; }"):format(probe.nslua, recipe:format("stdout", code, 2)))
+        assert.equal("relay of stderr: No space left on device (ENOSPC)", output)
+      end
+    end)
+
     it("a spool that is full ends the sandbox with an error", function()
       local output = watch.host([[
         assert(sys.setrlimit("fsize", 100000, 100000))

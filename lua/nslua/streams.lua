@@ -4,7 +4,7 @@ local Error = require "nslua.error"
 local descriptor = require "nslua.descriptor"
 local sys = require "nslua.sys"
 
-local EINTR <const>, EIO <const>, EAGAIN <const> = 4, 5, 11
+local EINTR <const>, EIO <const>, EAGAIN <const>, EPIPE <const> = 4, 5, 11, 32
 local PIPE_BUF <const> = 4096
 local CHUNK <const> = 64 << 10    -- as much as a new pipe holds
 local LARGE_PIPE <const> = 1 << 20
@@ -95,8 +95,18 @@ end
 -- @treturn[2] nslua.error
 function Stream:move()
   if self.source then return self:give() end
-  if self.pending then return self:forward() end
-  return self:take()
+  if not self.pending then return self:take() end
+  local ok, _, errno = self:forward()
+  if ok then return true end
+  return self:fail(errno)
+end
+
+local NAMES <const> = { [1] = "stdout", [2] = "stderr" }
+
+--- What has come cannot be kept: the end of the stream, and an error.
+function Stream:fail(errno)
+  self:close()
+  return nil, Error.new { step = self.kind .. " of " .. (NAMES[self.sink] or "a stream"), errno = errno }
 end
 
 function Stream:close()
@@ -133,7 +143,11 @@ function TAKES.relay(self)
   local data, message, errno = sys.read(self.fd, CHUNK)
   if not data then return nil, message, errno end
   if data ~= "" then self.pending, self.at = data, 1 end
-  while self.pending and sys.poll(0, self.sink, "w") do self:forward() end
+  while self.pending and sys.poll(0, self.sink, "w") do
+    local ok
+    ok, message, errno = self:forward()
+    if not ok then return nil, message, errno end
+  end
   return #data
 end
 
@@ -156,8 +170,7 @@ function Stream:take()
   if errno == EIO and self.is_terminal then n = 0 end -- nobody has its other side any more
   if not n then
     if errno == EAGAIN or errno == EINTR then return false end
-    self:close()
-    return nil, Error.new { step = self.kind .. " of a stream", errno = errno }
+    return self:fail(errno)
   end
   if n == 0 then self:close() end
   if n >= CHUNK and self.fd and not self.large then -- there is much: larger steps, where the system allows that
@@ -169,13 +182,19 @@ end
 
 --- A piece of what is pending, small enough for a pipe that is ready to take it whole; when nobody reads
 --- our stream any more, the payload is told in the usual way.
+-- @treturn[1] true
+-- @treturn[2] nil when it cannot be written
+-- @treturn[2] string
+-- @treturn[2] integer errno
 function Stream:forward()
-  local n, _, errno = sys.write(self.sink, self.pending:sub(self.at, self.at + PIPE_BUF - 1))
+  local n, message, errno = sys.write(self.sink, self.pending:sub(self.at, self.at + PIPE_BUF - 1))
+  if not n and (errno == EAGAIN or errno == EINTR) then return true end
   self.at = self.at + (n or 0)
-  local gone = not n and errno ~= EAGAIN and errno ~= EINTR
-  if gone then self:close() end
-  if gone or self.at > #self.pending then self.pending = nil end
-  return true
+  if not n or self.at > #self.pending then self.pending = nil end
+  if n then return true end
+  self:close()
+  local is_gone = errno == EPIPE or errno == EIO and self.is_terminal
+  return is_gone or nil, message, errno
 end
 
 --- What was captured, or nil: text, or a file.
@@ -291,7 +310,8 @@ local function drain(stream, haste)
       local taken, err = stream:take()
       if not taken then return not err, err end
     elseif sys.poll(haste and 0 or nil, stream:polled()) then
-      stream:forward()
+      local moved, err = stream:move()
+      if not moved then return nil, err end
     elseif haste then
       break
     end
