@@ -168,6 +168,8 @@ describe("a bad recipe", function()
     local contradictions = {
       { { hostname = "x", namespaces = { "user", "pid" } }, "need a new UTS namespace" },
       { { domainname = "x", namespaces = { uts = false } }, "need a new UTS namespace" },
+      { { lifetime = "detached", limits = { time = 1 } }, "limits.time goes with lifetime = \"maker\" only" },
+      { { lifetime = "last", limits = { time = 1 } }, "limits.time goes with lifetime = \"maker\" only" },
       { { fs = { fs.os() }, namespaces = { "user", "pid" } }, "fs needs a new mount namespace" },
       { { net = "host", namespaces = { "net" } }, "names a new one" },
       { { net = "host", namespaces = { net = true } }, "names a new one" },

@@ -104,6 +104,15 @@ local function complain_about_rules(recipe, new, problems, at)
   end
 end
 
+--- The time limit is kept by the maker.
+local function complain_about_time(recipe, problems, at)
+  local lifetime = recipe.lifetime or "maker"
+  if recipe.limits and recipe.limits.time and lifetime ~= "maker" then
+    complain(problems, at, "limits.time goes with lifetime = \"maker\" only: nobody would keep it when the maker has ended; "
+      .. "a run's timeout holds while the maker is there")
+  end
+end
+
 --- Mistakes go into `problems`.
 -- @treturn table the namespaces that are new, as a set
 -- @treturn table those that are joined: kind -> path or fd
@@ -112,6 +121,7 @@ local function check(recipe, problems, at)
   complain_about_joins(recipe, new, joined, problems, at)
   complain_about_files(recipe, new, joined, problems, at)
   complain_about_rules(recipe, new, problems, at)
+  complain_about_time(recipe, problems, at)
   if (recipe.hostname or recipe.domainname) and not new.uts then
     complain(problems, at, "hostname and domainname need a new UTS namespace")
   end

@@ -369,7 +369,8 @@ local fields = {
       .. "io = { [path] = { rbps =, wbps =, riops =, wiops = } }, hugetlb = { [\"2M\"] = bytes }, best_effort = boolean, "
       .. table.concat(limits.names, " ") .. " = number | { soft =, hard = } }",
     default = "core 1, memlock 1M, nice 0, rtprio 0",
-    doc = "`time`: wall clock; then the whole sandbox is killed. Of the sandbox as a whole, by a control group of its own: "
+    doc = "`time`: wall clock; then the whole sandbox is killed, by its maker, so it goes with `lifetime = \"maker\"`. "
+      .. "Of the sandbox as a whole, by a control group of its own: "
       .. "`memory` (as 4096 or `\"64M\"`), `swap` (none when memory is limited and nothing is said), `pids`: processes and "
       .. "threads, `cpu`: processors' worth of time (0.5), `cpus`: which processors, `io`: of the disk that a path is or "
       .. "lies on, by bytes and operations a second, `hugetlb`: by size of pages. What no group can hold here is an error that "
