@@ -89,6 +89,7 @@ end
 
 local MEANING <const> = {
   atime = "how access times are kept",
+  follow = "where the source lies in what the payload can write, links on the way to it are followed, wherever they lead",
   over = "may lie over what an earlier entry has put at its target; otherwise that is a mistake",
   place = "mount: always mounted on its target; tree: always written there",
   shared = "without a new namespace of its kind",

@@ -107,6 +107,32 @@ describe("the options of fs.ro and fs.rw", function()
     end
   end)
 
+  it("follow no link of a source in what the payload can write, for an earlier run may have made it", function()
+    local outer, secret = probe.directory(), probe.directory()
+    probe.write(secret .. "/key", "secret", "644")
+    probe.shell(("mkdir %s/usual && chmod 777 %s %s/usual && touch %s/usual/file && ln -s %s %s/planted && ln -s usual %s/within"):format(outer, outer, outer,
+      outer, secret, outer, outer))
+    local function try(path, options, last)
+      local shared, part = fs.rw(outer .. (last and "/" or ""), "/x"), fs.ro(outer .. path, "/y", options)
+      local result, err = sandbox { fs = { fs.os(), last and part or shared, last and shared or part } }:run { "ls", "/y", stdout = "capture" }
+      return result and result.stdout or tostring(err)
+    end
+    for _, last in ipairs { false, true } do
+      assert.equal("file\n", try("/usual", nil, last))
+      assert.equal("file\n", try("//usual/.", nil, last))
+      assert.equal("/y\n", try("/usual/file", nil, last))
+      for _, link in ipairs { "/planted", "/planted/key", "/within/file", "/usual/../planted" } do
+        assert.matches("bind_spec.lua:%d+: bind .* on /y: is a symbolic link.*\n.*follow = true", try(link, nil, last), link)
+      end
+      assert.equal("key\n", try("/planted", { follow = true }, last))
+      assert.matches("No such file", try("/none", nil, last))
+      assert.matches("cannot access '/y'", tostring(sandbox { fs = { fs.os(), fs.rw(outer, "/x"), fs.ro(outer .. "/none", "/y", { optional = true }) } }
+        :run { "ls", "/y", stderr = "capture" }.stderr))
+    end
+    probe.remove(outer)
+    probe.remove(secret)
+  end)
+
   it("let root's payload make no set-user-id file where an idmapped fs.ro is made writable", function()
     if not probe.is_root then return pending "only root maps ids" end
     local box = with(fs.ro(at "tree", "/x", { idmap = true }), fs.remount("/x", { ro = false }))

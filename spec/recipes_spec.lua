@@ -37,7 +37,6 @@ describe("every recipe", function()
 
   it("that returns a sandbox can be explained, checked, and run with another command", function()
     for _, name in ipairs { "build.lua", "nonet.lua", "own-verb.lua" } do
-      assert.equal("", (run("check recipes/" .. name)))
       assert.truthy(run("explain recipes/" .. name):find("sandbox<" .. name:gsub("%.lua", ">"), 1, true))
       assert.equal("hello\n", (run("recipes/" .. name .. " echo hello")))
     end

@@ -137,7 +137,10 @@ local function record_files(plan, recipe, at)
   if not plan.new.mount then return end
   local list = recipe.fs or { entry.make(fs.verbs.os, { at = at }) }
   for _, item in ipairs(list) do
-    if entry.is(item) and item.target and not item.verb.repeats then plan.explicit[item.target] = true end
+    if entry.is(item) then
+      if item.target and not item.verb.repeats then plan.explicit[item.target] = true end
+      if item.verb.writes then plan:note_writable(item.source) end
+    end
   end
   plan:owner "root"
   plan:seclude()

@@ -126,7 +126,9 @@ local H = {
     end,
     ELOOP = function(failure)
       return failure.step:find "^landlock"
-        and "in a tree that the recipe shares no link is followed: name what it leads to" or nil
+        and "in a tree that the recipe shares no link is followed: name what it leads to"
+        or failure.step:find "^%a+ .* on " and "in a tree that the sandbox can write no link is followed, for an earlier run may "
+          .. "have made it:\n  name what it leads to, or say { follow = true }" or nil
     end,
   },
   symlink = {

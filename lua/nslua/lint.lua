@@ -4,7 +4,8 @@
 local entry = require "nslua.entry"
 local kernel = require "nslua.kernel"
 local sys = require "nslua.sys"
-local within = require "nslua.path".within
+local paths = require "nslua.path"
+local within, absolute, tidy = paths.within, paths.absolute, paths.tidy
 
 local Warning = { __name = "nslua.warning" }
 Warning.__index = Warning
@@ -100,10 +101,15 @@ function checks.covered(item, number, ready, warn)
   end
 end
 
+--- Whether it does nothing: its source is not there and need not be.
+local function is_left_out(item)
+  return item.options.optional and type(item.source) == "string" and is_missing(item.source)
+end
+
 --- A mount point in a tree of the host that has no such place.
 function checks.place(item, number, ready, warn)
   local target = target_of(item)
-  if not target or target == "/" or item.verb.repeats or item.verb.expand then return end
+  if not target or target == "/" or item.verb.repeats or item.verb.expand or is_left_out(item) then return end
   local inside = holder(ready.entries, number - 1, target, holds)
   if not inside or not is_foreign(inside) then return end
   local held_at = target_of(inside)
@@ -185,6 +191,27 @@ function checks.propagation(item, _, _, warn)
   end
 end
 
+--- Whether something read-only lies over a path inside.
+local function is_protected(ready, number, path)
+  for i = number + 1, #ready.entries do
+    local item = ready.entries[i]
+    local target = target_of(item)
+    if target and item.verb.mount and not item.verb.writes and within(path, target) then return true end
+  end
+end
+
+--- The recipe's own file in a tree that the payload can write.
+function checks.itself(item, number, ready, warn)
+  local file = item.at and item.at:match "^(.*):%d+$"
+  if not (item.verb.writes and file and type(item.source) == "string" and sys.stat(file)) then return end
+  local tree, path = tidy(absolute(item.source)), tidy(absolute(file))
+  local inside = tree ~= "/" and within(path, tree) and tidy(item.target .. "/" .. path:sub(#tree + 1))
+  if inside and not is_protected(ready, number, inside) then
+    warn(item, "the recipe lies in it, and who changes that says what is done outside next time; "
+      .. "fs.ro(%q, %q) behind it keeps it as it is", file, inside)
+  end
+end
+
 local SYS_ADMIN <const> = 1 << 21
 
 local UNDONE <const> = { mask = "unmount this", ro = "make this writable" }
@@ -210,7 +237,8 @@ local function check_nice(ready, warn)
 end
 
 local ORDER <const> = {
-  "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "secrets", "propagation", "unmount",
+  "source", "covered", "place", "below_file", "link", "sysfs", "layers", "memory", "secrets", "itself", "propagation",
+  "unmount",
 }
 
 -- -- the whole --

@@ -11,6 +11,7 @@
 -- @field identity nslua.identity
 local Error = require "nslua.error"
 local kernel = require "nslua.kernel"
+local paths = require "nslua.path"
 local sys = require "nslua.sys"
 
 local SECTIONS <const> = { "setup", "sources", "mounts", "entry", "tree", "seals", "steps_", "drop" }
@@ -40,6 +41,7 @@ function Plan.new(fields)
   self.current = self.tree
   self.owners = {}    -- who recorded an operation, by its note
   self.mounted = {}   -- target -> whether what is mounted there is ours
+  self.writable = {}  -- sources that the payload can write
   self.given = {}     -- targets of what the recipe itself shares, which is somebody's: not ours, nor the system's
   self.links = {}     -- our own symbolic links
   self.below = {}     -- paths that have something mounted or linked below them
@@ -191,6 +193,19 @@ end
 function Plan:declare_mount(path, own)
   self.mounted[path] = own or false
   note_parents(self, path)
+end
+
+--- Notes a tree of the host's that the payload can write.
+function Plan:note_writable(source)
+  if type(source) == "string" then self.writable[#self.writable + 1] = paths.tidy(source) end
+end
+
+--- The first of these trees that a path of the host lies in, as it is written; and the way from there.
+function Plan:writable_above(source)
+  for _, tree in ipairs(self.writable) do
+    local path = paths.tidy(source)
+    if path ~= tree and paths.within(path, tree) then return tree, path:sub(#tree + 1) end
+  end
 end
 
 -- -- mounts --

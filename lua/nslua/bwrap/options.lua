@@ -128,7 +128,7 @@ end
 
 --- A shared tree is as the host has it: also what is mounted there later is seen.
 local function add_bind(request, name, source, target, options)
-  local own = { propagation = "slave", idmap = false, over = true }
+  local own = { propagation = "slave", idmap = false, over = true, follow = true }
   for key, value in pairs(options or {}) do own[key] = value end
   add(request, name, inside(target), own, source, inside(target))
 end

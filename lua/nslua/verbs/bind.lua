@@ -12,7 +12,7 @@ local parameters = { verb.source, { name = "target", type = check.target, defaul
 local bind_options = verb.options {
   optional = check.boolean, recursive = check.boolean, exec = check.boolean, suid = check.boolean,
   dev = check.boolean, atime = tree.atime, mode = check.mode, from_fd = verb.fd, idmap = tree.idmap,
-  propagation = tree.propagation,
+  propagation = tree.propagation, follow = check.boolean,
 }
 
 local function summary(e) return ("bind %s on %s"):format(e:source_words(), e.target) end
@@ -25,10 +25,11 @@ rows.ro = {
 }
 
 rows.rw = {
-  parameters = parameters, options = bind_options, summary = summary, flags = "rw", bind = true,
+  parameters = parameters, options = bind_options, summary = summary, flags = "rw", bind = true, writes = true,
   doc = "The same, writable. For root, what its owner owns belongs to the sandbox's user inside, and what is made "
     .. "there to that owner; so the payload can make no set-user-id or set-group-id file anywhere. But the content of one that "
-    .. "is there already it can change, as its owner can.",
+    .. "is there already it can change, as its owner can. Where another source lies in this one no link is followed on the way "
+    .. "to it, for an earlier run may have made it, unless that entry says `follow`.",
   mount = function(e, plan) return tree.clone(e, plan, {}) end,
 }
 

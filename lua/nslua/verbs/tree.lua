@@ -77,12 +77,16 @@ function M.attributes(options, read_only, idmap)
   return list
 end
 
---- Records opening a source: a clone where the flags say so.
+--- Records opening a source: a clone where the flags say so. In a tree that the payload can write no link is followed: an
+-- earlier run may have left it there; unless the entry says `follow`.
 function M.open(e, plan, flags)
   local sources, fd = plan.sources, verb.fd_of(e)
   if fd then return sources:open_tree(sources:reopen(fd), nil, flags) end
-  if e.options.optional then sources:optional("ENOENT", "ENOTDIR") end
-  return sources:open_tree(nil, e.source, flags)
+  local function optional() return e.options.optional and sources:optional("ENOENT", "ENOTDIR") or sources end
+  local writable, rest = plan:writable_above(e.source)
+  if not writable or e.options.follow then return optional():open_tree(nil, e.source, flags) end
+  local root = optional():open(nil, writable, { "path", "directory" })
+  return sources:open_tree(optional():open(root, rest, "path"), nil, flags)
 end
 
 local RECURSIVE <const> = { "clone", "recursive" }
