@@ -68,6 +68,9 @@ describe("sys.clone", function()
   it("misuse raises, the kernel's refusal is returned", function()
     assert.has_error(function() sys.clone({}, 5) end)
     assert.has_error(function() sys.clone("nosuch", print) end)
+    for _, namespaces in ipairs { 0x100, { "user", 0x100 }, { "user", 1 << 32 } } do -- CLONE_VM, CLONE_CLEAR_SIGHAND
+      assert.matches("no flag '%d+' %(valid: cgroup, ipc", select(2, pcall(sys.clone, namespaces, print)))
+    end
     if probe.is_root then return end
     assert.equal(1, select(3, sys.clone({ "uts" }, print)))
   end)

@@ -50,6 +50,26 @@ describe("nslua.sys", function()
       assert.has_error(function() sys.unshare(1.5) end)
     end)
 
+    it("an integer has no bits but those of the set, unless newer kernels may know more", function()
+      local user <const> = sys.flags("namespaces", "user")
+      local plan = sys.plan():bytes()
+      for _, bits in ipairs { 0x100, 0x4000, -1, 1 << 40 } do -- CLONE_VM, CLONE_VFORK
+        for _, kinds in ipairs { bits, user | bits, { "user", bits } } do
+          for _, call in ipairs {
+            function() sys.unshare(kinds) end, function() sys.new_namespaces(kinds) end, function() sys.plan():fork(kinds, 0) end,
+            function() sys.spawn { operations = plan, registers = 3, namespaces = kinds } end,
+          } do
+            assert.matches("no flag '%-?%d+' %(valid: cgroup, ipc", select(2, pcall(call)))
+          end
+        end
+      end
+      assert.equal(user, sys.flags("namespaces", { user, "user" }))
+      assert.equal(1 << 31, sys.flags("mount_flags", 1 << 31))
+      assert.equal(1 << 63, sys.flags("landlock_files", 1 << 63))
+      assert.has_error(function() sys.umount("/nowhere", 1 << 32) end)
+      assert.has_error(function() sys.setrlimit(1 << 32, 0, 0) end)
+    end)
+
     it("control bytes of a wrong flag are escaped", function()
       assert.matches("\\x1b", select(2, pcall(sys.unshare, "\27[31m")), 1, true)
     end)

@@ -15,18 +15,33 @@ static int add_names(lua_State *L, const struct flag *flags) {
   return 1;
 }
 
-static long one_flag(lua_State *L, int argument, int index, const struct flag *flags) {
-  if (lua_isinteger(L, index)) return (long)lua_tointeger(L, index);
-  if (lua_type(L, index) != LUA_TSTRING) return luaL_typeerror(L, argument, "flag");
-  const char *name = lua_tostring(L, index);
-  for (const struct flag *f = flags; f->name; f++)
-    if (strcmp(f->name, name) == 0) return f->value;
-  size_t n = strlen(name);
-  push_escaped(L, name, n);
+/* All bits that an integer may have. */
+static long bits_of(const struct flag *flags) {
+  long bits = 0;
+  for (; flags->name; flags++) bits |= flags->value;
+  return bits | flags->value;
+}
+
+static int no_flag(lua_State *L, int argument, int index, const struct flag *flags) {
+  size_t n;
+  const char *given = luaL_tolstring(L, index, &n);
+  push_escaped(L, given, n);
   add_names(L, flags);
   return luaL_argerror(
       L, argument,
       lua_pushfstring(L, "no flag '%s' (valid: %s)", lua_tostring(L, -2), lua_tostring(L, -1)));
+}
+
+static long one_flag(lua_State *L, int argument, int index, const struct flag *flags) {
+  if (lua_isinteger(L, index)) {
+    long bits = (long)lua_tointeger(L, index);
+    return bits & ~bits_of(flags) ? no_flag(L, argument, index, flags) : bits;
+  }
+  if (lua_type(L, index) != LUA_TSTRING) return luaL_typeerror(L, argument, "flag");
+  const char *name = lua_tostring(L, index);
+  for (const struct flag *f = flags; f->name; f++)
+    if (strcmp(f->name, name) == 0) return f->value;
+  return no_flag(L, argument, index, flags);
 }
 
 /* A list of names and integers, one of them, or nothing. */

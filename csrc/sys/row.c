@@ -21,8 +21,8 @@ enum { MS_NOSYMFOLLOW = 256 };
 
 #define FLAG_SET(set) static const struct flag flags_##set[] = {
 #define FLAG(name, value) { name, (long)(value) },
-#define END_SET                                                                                    \
-  { NULL, 0 }                                                                                      \
+#define END_SET(others)                                                                            \
+  { NULL, (long)(others) }                                                                         \
   }                                                                                                \
   ;
 #include "../kernel/flags.def"
@@ -36,7 +36,7 @@ static const struct {
 } sets[] = {
 #define FLAG_SET(set) { #set, flags_##set },
 #define FLAG(name, value)
-#define END_SET
+#define END_SET(others)
 #include "../kernel/flags.def"
 #undef FLAG_SET
 #undef FLAG

@@ -24,6 +24,7 @@ enum parameter_kind {
   KIND_FD_OR_NONE = KIND_FD | KIND_OR_NONE,
 };
 
+/* A set of flags ends with a NULL name: its value are the bits that an integer may have besides those of the names. */
 struct flag {
   const char *name;
   long value;
@@ -45,7 +46,7 @@ struct row {
 extern const struct row rows[];
 extern const int row_count;
 
-/* The set of flags with this name, ended by a NULL name; NULL when there is none. */
+/* The set of flags with this name; NULL when there is none. */
 const struct flag *flag_set(const char *name);
 
 #endif
