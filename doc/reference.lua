@@ -149,7 +149,8 @@ end
 -- -- primitives --
 
 local KINDS <const> = {
-  STR = "string", BYTES = "bytes", LIST = "list of strings", INT = "integer", INTS = "list of integers", MODE = "mode", FD = "fd",
+  STR = "string", BYTES = "bytes", LIST = "list of strings", INT = "integer", LONG = "integer", SHORT = "integer",
+  INTS = "list of integers", MODE = "mode", FD = "fd",
 }
 local RESULTS <const> = { DONE = "true", FD = "fd", NUMBER = "integer" }
 

@@ -70,6 +70,35 @@ describe("nslua.sys", function()
       assert.has_error(function() sys.setrlimit(1 << 32, 0, 0) end)
     end)
 
+    it("an integer that is wider than what the system call takes is refused, not cut", function()
+      local wide <const> = 1 << 32
+      local plan = sys.plan()
+      for _, call in ipairs {
+        function() sys.close_range(wide, wide) end, function() sys.dup(io.stderr, wide) end,
+        function() sys.pidfd_open(wide + 1) end,
+        function() sys.chown(nil, "/nowhere", wide + 1001, -1) end, function() sys.setresuid(-1, wide + 1001, -1) end,
+        function() sys.setresgid(-1, wide + 1001, -1) end, function() sys.dup_above(0, -wide) end,
+        function() sys.set_window_size(0, 1 << 16, 80) end, function() plan:close_range(wide, wide) end,
+        function() sys.capability_name(1 << 40) end, function() sys.user_name(1 << 40) end, function() sys.strerror(1 << 40) end,
+        function() sys.pipe_size(0, wide) end,
+      } do
+        assert.matches("out of range", select(2, pcall(call)))
+      end
+      for _, signal in ipairs { wide | 1, 65, 0, "x" } do
+        assert.matches("no such signal", select(2, pcall(sys.signalfd, { signal })))
+      end
+      for _, resource in ipairs { 12345, wide | sys.flags("resources", "nofile") } do
+        assert.matches("valid: as, core", select(2, pcall(sys.getrlimit, resource)))
+      end
+    end)
+
+    it("an integer may be as wide as that", function()
+      local plan = sys.plan()
+      plan:setresuid(-1, 0xfffffffe, -1):close_range(3, 0xffffffff)
+      plan:setrlimit("as", -1, 1 << 40):bounding(1 << 40):capset(-1, 1 << 40, 0):timens_offset("boottime", -1 << 40)
+      assert.equal(6, #plan)
+    end)
+
     it("control bytes of a wrong flag are escaped", function()
       assert.matches("\\x1b", select(2, pcall(sys.unshare, "\27[31m")), 1, true)
     end)

@@ -104,6 +104,25 @@ static void check_descriptor(lua_State *L, int index, int registers, struct valu
   value->index = index;
 }
 
+/* The integers of a kind, and what is said of any other: it would reach the kernel cut. */
+static const struct {
+  lua_Integer first, last;
+  const char *problem;
+} ranges[] = {
+  [KIND_INT] = { INT32_MIN, UINT32_MAX, "out of range" },
+  [KIND_LONG] = { LUA_MININTEGER, LUA_MAXINTEGER, "out of range" },
+  [KIND_SHORT] = { 0, UINT16_MAX, "out of range" },
+  [KIND_MODE] = { 0, 07777, "a mode is from 0 to 07777 (octal)" },
+};
+
+static long check_range(lua_State *L, int index, int kind) {
+  lua_Integer n = luaL_checkinteger(L, index);
+  luaL_argcheck(L, n >= ranges[kind].first && n <= ranges[kind].last, index, ranges[kind].problem);
+  return (long)n;
+}
+
+long check_int(lua_State *L, int index) { return check_range(L, index, KIND_INT); }
+
 static void read_absent(int kind, struct value *value) {
   value->kind = VALUE_ABSENT;
   if ((kind & ~KIND_OR_NONE) == KIND_FD) value->integer = AT_FDCWD;
@@ -133,13 +152,9 @@ static void read_argument(lua_State *L, const struct parameter *p, int index, in
   case KIND_LIST: check_list(L, index, value); break;
   case KIND_INTS: check_integers(L, index, value); break;
   case KIND_FD: check_descriptor(L, index, registers, value); break;
-  case KIND_MODE:
+  default:
     value->kind = VALUE_INTEGER;
-    value->integer = (long)luaL_checkinteger(L, index);
-    luaL_argcheck(L, value->integer >= 0 && value->integer <= 07777, index,
-                  "a mode is from 0 to 07777 (octal)");
-    break;
-  default: value->kind = VALUE_INTEGER; value->integer = (long)luaL_checkinteger(L, index);
+    value->integer = check_range(L, index, p->kind & ~KIND_OR_NONE);
   }
 }
 

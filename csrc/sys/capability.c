@@ -23,7 +23,7 @@ static int capability_number(lua_State *L) {
 /*** The name of a capability, without "cap_". @function capability_name @tparam integer number
  * @treturn string */
 static int capability_name(lua_State *L) {
-  char *name = cap_to_name((cap_value_t)luaL_checkinteger(L, 1));
+  char *name = cap_to_name((cap_value_t)check_int(L, 1));
   if (!name) return 0;
   lua_pushstring(L, strncmp(name, "cap_", 4) == 0 ? name + 4 : name);
   cap_free(name);

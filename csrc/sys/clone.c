@@ -124,7 +124,7 @@ static int child_wait(lua_State *L) {
 static int child_kill(lua_State *L) {
   struct child_handle *child = check_child(L);
   if (child->pidfd < 0) return push_failure(L, "kill", ESRCH);
-  long r = SYSCALL(pidfd_send_signal, child->pidfd, luaL_optinteger(L, 2, SIGTERM), 0, 0);
+  long r = SYSCALL(pidfd_send_signal, child->pidfd, luaL_opt(L, check_int, 2, SIGTERM), 0, 0);
   if (r < 0) return push_failure(L, "kill", (int)-r);
   lua_pushboolean(L, 1);
   return 1;

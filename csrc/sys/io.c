@@ -60,7 +60,7 @@ static int io_splice(lua_State *L) {
  * @treturn[1] integer size @treturn[2] nil @treturn[2] string @treturn[2] integer errno
  * @see fcntl(2) F_SETPIPE_SZ */
 static int io_pipe_size(lua_State *L) {
-  int size = fcntl(check_fd(L, 1), F_SETPIPE_SZ, (int)luaL_checkinteger(L, 2));
+  int size = fcntl(check_fd(L, 1), F_SETPIPE_SZ, (int)check_int(L, 2));
   if (size < 0) return push_failure(L, "pipe_size", errno);
   lua_pushinteger(L, size);
   return 1;

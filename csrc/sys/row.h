@@ -11,6 +11,8 @@ enum parameter_kind {
   KIND_BYTES,
   KIND_LIST,
   KIND_INT,
+  KIND_LONG,
+  KIND_SHORT,
   KIND_INTS,
   KIND_MODE,
   KIND_FD,

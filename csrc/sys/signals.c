@@ -11,7 +11,9 @@ static void read_set(lua_State *L, sigset_t *set) {
   luaL_checktype(L, 1, LUA_TTABLE);
   sigemptyset(set);
   for (lua_Integer i = 1; lua_rawgeti(L, 1, i) != LUA_TNIL; i++) {
-    luaL_argcheck(L, sigaddset(set, (int)luaL_checkinteger(L, -1)) == 0, 1, "no such signal");
+    lua_Integer signal = lua_tointeger(L, -1); /* 0 of what is none */
+    int is_signal = signal > 0 && signal < NSIG && sigaddset(set, (int)signal) == 0;
+    luaL_argcheck(L, is_signal, 1, "no such signal");
     lua_pop(L, 1);
   }
 }

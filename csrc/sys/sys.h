@@ -52,6 +52,8 @@ struct value {
 int read_arguments(lua_State *L, const struct row *row, int first, int registers,
                    struct value *values);
 long check_flags(lua_State *L, int index, const struct flag *flags);
+/* An integer of 32 bits, signed or not. */
+long check_int(lua_State *L, int index);
 
 /* -- libraries: each pushes nothing and adds its functions to the table on the stack top -- */
 void open_now(lua_State *L);            /* now.c: the primitives, run now */

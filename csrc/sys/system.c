@@ -48,7 +48,7 @@ static int identity(lua_State *L) {
 /*** The name of a user, as the system's databases have it. @function user_name @tparam integer uid
  * @treturn ?string @see getpwuid(3) */
 static int user_name(lua_State *L) {
-  const struct passwd *entry = getpwuid((uid_t)luaL_checkinteger(L, 1));
+  const struct passwd *entry = getpwuid((uid_t)check_int(L, 1));
   if (!entry) return 0;
   lua_pushstring(L, entry->pw_name);
   return 1;
@@ -220,7 +220,7 @@ static int system_release(lua_State *L) {
 /*** The text and the name of an errno. @function strerror @tparam integer errno
  * @treturn string @treturn string */
 static int system_strerror(lua_State *L) {
-  int error = (int)luaL_checkinteger(L, 1);
+  int error = (int)check_int(L, 1);
   const char *text = strerrordesc_np(error), *name = strerrorname_np(error);
   lua_pushstring(L, text ? text : "unknown error");
   lua_pushstring(L, name ? name : "?");
