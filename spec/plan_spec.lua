@@ -162,4 +162,59 @@ describe("a plan", function()
     local unchecked = { arguments = ("<I2I1I1I4i2I2I4"):pack(0, 200, 0, 24, -1, 0, 0) .. ("\0"):rep(4) }
     assert.has_error(function() sys.decode(unchecked.arguments) end)
   end)
+
+  --- A plan with every way that an argument travels.
+  local function various()
+    local plan = sys.plan()
+    plan:mount(nil, "/mnt", "tmpfs", { "nosuid" }, "size=1m")
+    plan:execve("sh", { "sh", "-c", "exit" }, { "A=b" }, "/bin")
+    plan:fchdir(plan:open(nil, "/", "path"))
+    plan:setgroups { 1, 2 }
+    plan:capset(-1, 1 << 40, 0)
+    return plan:bytes()
+  end
+
+  it("bytes of which one is another give an error or a table", function()
+    local bytes <const> = various()
+    local child <close> = assert(sys.clone({}, function()
+      for i = 1, #bytes do
+        local byte = bytes:byte(i)
+        for _, other in ipairs { 0, 1, 0x7f, 0xff, byte ~ 1, byte ~ 8, byte ~ 0x80 } do
+          local changed = bytes:sub(1, i - 1) .. string.char(other) .. bytes:sub(i + 1)
+          local ok, result = pcall(sys.decode, changed)
+          assert(type(result) == (ok and "table" or "string"))
+          pcall(sys.operation, changed, 2)
+        end
+      end
+    end))
+    assert.same({ n = 1, 0 }, table.pack(child:wait()))
+  end)
+
+  it("an argument lies in its operation, and is of its parameter's kind", function()
+    local HEADER <const>, ARGUMENT <const> = 16, 16
+    local DATA <const>, LIST <const>, REGISTER <const>, INTEGER <const> = 3, 4, 2, 1
+    local plan = sys.plan()
+    plan:execve("sh", { "sh", "-c", "exit" }, { "A=b" }, "/bin")
+    local bytes = plan:bytes()
+    local size, list = #bytes, ("<i8"):unpack(bytes, HEADER + ARGUMENT + 8 + 1)
+    --- The same with another argument (from 0), or with other bytes of its data.
+    local function with(index, kind, n, value)
+      local at = HEADER + index * ARGUMENT
+      return bytes:sub(1, at) .. ("<I4I4i8"):pack(kind, n, value) .. bytes:sub(at + ARGUMENT + 1)
+    end
+    local function with_offset(offset) return bytes:sub(1, list) .. ("<i8"):pack(offset) .. bytes:sub(list + 9) end
+    assert.equal(1, #sys.decode(with(1, LIST, 3, list)))
+    assert.equal(1, #sys.decode(with(7, REGISTER, 0, 29999)))
+    for _, crafted in ipairs {
+      with(0, DATA, 2, size), with(0, DATA, 2, -8), with(0, DATA, size, 0), with(0, DATA, 0xffffffff, 8),
+      with(0, DATA, 2, math.maxinteger), with(0, INTEGER, 0, 0), with(0, 0, 0, 0), with(0, 5, 0, 0),
+      with(1, LIST, 0xffffffff, list), with(1, LIST, 3, list + 1), with(1, LIST, 3, size), with(1, LIST, 3, math.mininteger),
+      with(1, DATA, 2, list), with(7, REGISTER, 0, -1), with(7, REGISTER, 0, 30000), with(7, REGISTER, 0, 1 << 32),
+      with_offset(size), with_offset(-1), with_offset(math.maxinteger), with_offset(math.mininteger),
+      bytes:sub(1, 2) .. "\9" .. bytes:sub(4), bytes:sub(1, 2) .. "\7" .. bytes:sub(4),
+    } do
+      assert.matches("not the bytes of a plan", select(2, pcall(sys.decode, crafted)))
+      assert.matches("not the bytes of a plan", select(2, pcall(sys.operation, crafted, 1)))
+    end
+  end)
 end)

@@ -160,8 +160,7 @@ static void read_argument(lua_State *L, const struct parameter *p, int index, in
 
 int read_arguments(lua_State *L, const struct row *row, int first, int registers,
                    struct value *values) {
-  int n = 0;
-  while (row->parameters[n].kind) n++;
+  int n = parameter_count(row);
   if (lua_gettop(L) >= first + n)
     luaL_error(L, "%s: too many arguments (it takes %d)", row->name, n);
   lua_settop(L, first + n - 1);

@@ -338,7 +338,63 @@ static int new_plan(lua_State *L) {
   return 1;
 }
 
-/* -- reading plans back -- */
+/* -- reading plans back: the bytes may be anybody's -- */
+
+/* How an argument travels that is not absent. */
+static const uint8_t wire_kinds[] = {
+  [KIND_STR] = WIRE_DATA,      [KIND_BYTES] = WIRE_DATA,    [KIND_INTS] = WIRE_DATA,
+  [KIND_LIST] = WIRE_LIST,     [KIND_FD] = WIRE_REGISTER,   [KIND_INT] = WIRE_INTEGER,
+  [KIND_LONG] = WIRE_INTEGER,  [KIND_SHORT] = WIRE_INTEGER, [KIND_MODE] = WIRE_INTEGER,
+  [KIND_FLAGS] = WIRE_INTEGER,
+};
+
+static const void *data_of(const struct operation *op, const struct wire_argument *wire) {
+  return (const char *)op + wire->value;
+}
+
+/* Whether an operation has so many bytes at the offset. */
+static int has_bytes(const struct operation *op, int64_t at, size_t n) {
+  return at >= 0 && at <= op->size && n <= op->size - (size_t)at;
+}
+
+/* Whether a string begins there that ends with NUL. */
+static int has_string(const struct operation *op, int64_t at) {
+  return has_bytes(op, at, 1) && memchr((const char *)op + at, 0, op->size - (size_t)at);
+}
+
+static int has_list(const struct operation *op, const struct wire_argument *wire) {
+  const int64_t *offsets;
+  if (wire->value % (int64_t)sizeof *offsets) return 0;
+  if (!has_bytes(op, wire->value, ((size_t)wire->size + 1) * sizeof *offsets)) return 0;
+  offsets = data_of(op, wire);
+  for (uint32_t i = 0; i < wire->size; i++)
+    if (!has_string(op, offsets[i])) return 0;
+  return 1;
+}
+
+static int is_argument(const struct operation *op, int i) {
+  const struct wire_argument *wire = &op->argument[i];
+  int kind = rows[op->primitive].parameters[i].kind;
+  if (wire->kind == WIRE_ABSENT) return kind & KIND_OR_NONE;
+  if (wire->kind != wire_kinds[kind & ~KIND_OR_NONE]) return 0;
+  switch ((enum wire_kind)wire->kind) {
+  case WIRE_REGISTER: return wire->value >= 0 && wire->value < MAX_REGISTERS;
+  case WIRE_DATA: return has_bytes(op, wire->value, (size_t)wire->size + 1);
+  case WIRE_LIST: return has_list(op, wire);
+  default: return 1;
+  }
+}
+
+/* Whether an operation begins there, all of it within `size` bytes, that a plan could have recorded. */
+static int is_operation(const struct operation *op, size_t size) {
+  if (size < sizeof *op || op->size > size || op->size % 8) return 0;
+  if (op->primitive >= row_count) return 0;
+  if (op->arguments != parameter_count(&rows[op->primitive])) return 0;
+  if (op->size < sizeof *op + op->arguments * sizeof *op->argument) return 0;
+  for (int i = 0; i < op->arguments; i++)
+    if (!is_argument(op, i)) return 0;
+  return op->result < MAX_REGISTERS;
+}
 
 static void push_flags(lua_State *L, const struct flag *flags, int64_t bits) {
   luaL_Buffer b;
@@ -358,10 +414,18 @@ static void push_flags(lua_State *L, const struct flag *flags, int64_t bits) {
   luaL_pushresult(&b);
 }
 
+static void push_list(lua_State *L, const struct operation *op, const struct wire_argument *wire) {
+  const int64_t *offsets = data_of(op, wire);
+  lua_createtable(L, (int)wire->size, 0);
+  for (uint32_t i = 0; i < wire->size; i++) {
+    lua_pushstring(L, (const char *)op + offsets[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
 static void push_argument(lua_State *L, const struct operation *op, int i) {
   const struct wire_argument *wire = &op->argument[i];
   const struct parameter *parameter = &rows[op->primitive].parameters[i];
-  const char *data = (const char *)op + wire->value;
   switch ((enum wire_kind)wire->kind) {
   case WIRE_ABSENT: lua_pushboolean(L, 0); break;
   case WIRE_INTEGER:
@@ -369,13 +433,8 @@ static void push_argument(lua_State *L, const struct operation *op, int i) {
     else lua_pushinteger(L, wire->value);
     break;
   case WIRE_REGISTER: push_register(L, (int)wire->value); break;
-  case WIRE_DATA: lua_pushlstring(L, data, wire->size); break;
-  case WIRE_LIST:
-    lua_createtable(L, (int)wire->size, 0);
-    for (uint32_t n = 0; n < wire->size; n++) {
-      lua_pushstring(L, (const char *)op + ((const int64_t *)data)[n]);
-      lua_rawseti(L, -2, (lua_Integer)n + 1);
-    }
+  case WIRE_DATA: lua_pushlstring(L, data_of(op, wire), wire->size); break;
+  case WIRE_LIST: push_list(L, op, wire);
   }
 }
 
@@ -397,9 +456,7 @@ static void push_operation(lua_State *L, const struct operation *op) {
 
 static const struct operation *operation_at(lua_State *L, const char *bytes, size_t size) {
   const struct operation *op = (const struct operation *)bytes;
-  int is_one =
-      size >= sizeof *op && op->size >= sizeof *op && op->size <= size && op->primitive < row_count;
-  luaL_argcheck(L, is_one, 1, "not the bytes of a plan");
+  luaL_argcheck(L, is_operation(op, size), 1, "not the bytes of a plan");
   return op;
 }
 

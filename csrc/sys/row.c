@@ -60,6 +60,12 @@ const struct row rows[] = {
 
 const int row_count = sizeof rows / sizeof *rows;
 
+int parameter_count(const struct row *row) {
+  int n = 0;
+  while (row->parameters[n].kind) n++;
+  return n;
+}
+
 const struct flag *flag_set(const char *name) {
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
     if (strcmp(sets[i].name, name) == 0) return sets[i].flags;

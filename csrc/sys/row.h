@@ -48,6 +48,8 @@ struct row {
 extern const struct row rows[];
 extern const int row_count;
 
+int parameter_count(const struct row *row);
+
 /* The set of flags with this name; NULL when there is none. */
 const struct flag *flag_set(const char *name);
 
