@@ -99,6 +99,17 @@ describe("nslua.sys", function()
       assert.equal(6, #plan)
     end)
 
+    it("what is wrong in a list is the element", function()
+      for message, call in pairs {
+        ["#4 to 'mount' (flag expected, got number in the list)"] = function() sys.mount("a", "b", "c", { "ro", 1.5 }) end,
+        ["#1 to 'unshare' (flag expected, got table in the list)"] = function() sys.unshare { {} } end,
+        ["#1 to 'unshare' (flag expected, got boolean)"] = function() sys.unshare(true) end,
+        ["#2 to 'execve' (string expected, got number in the list)"] = function() sys.execve("a", { "a", 1 }, {}) end,
+      } do
+        assert.matches(message, select(2, pcall(call)), 1, true)
+      end
+    end)
+
     it("control bytes of a wrong flag are escaped", function()
       assert.matches("\\x1b", select(2, pcall(sys.unshare, "\27[31m")), 1, true)
     end)
@@ -107,6 +118,11 @@ describe("nslua.sys", function()
       for _, call in ipairs {
         function() sys.chdir "/\0etc" end, function() sys.sethostname "a\0b" end, function() sys.mount("a", "b\0", "c") end,
         function() sys.execve("/bin/true", { "a\0b" }, {}) end, function() sys.fsopen "tmpfs\0" end,
+        function() sys.stat "/\0etc" end, function() sys.lstat "/\0etc" end, function() sys.readlink "/proc/self/exe\0" end,
+        function() sys.list_directory "/\0etc" end, function() sys.unshare "user\0" end, function() sys.flags("links\0") end,
+        function() sys.capability "chown\0" end, function() sys.syscall_number "read\0" end,
+        function() sys.new_namespaces("user", "0 0 1\0", "0 0 1") end,
+        function() sys.spawn { operations = "", registers = 3, name = "a\0b" } end,
       } do
         local ok, message = pcall(call)
         assert.is_false(ok)

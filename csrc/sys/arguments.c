@@ -32,13 +32,34 @@ static int no_flag(lua_State *L, int argument, int index, const struct flag *fla
       lua_pushfstring(L, "no flag '%s' (valid: %s)", lua_tostring(L, -2), lua_tostring(L, -1)));
 }
 
+/* What is of a wrong type may be an element of the argument. */
+static int wrong_type(lua_State *L, int argument, int index, const char *expected) {
+  if (index == argument) return luaL_typeerror(L, argument, expected);
+  const char *got = luaL_typename(L, index);
+  return luaL_argerror(L, argument,
+                       lua_pushfstring(L, "%s expected, got %s in the list", expected, got));
+}
+
+static const char *text_at(lua_State *L, int argument, int index, const char *expected,
+                           size_t *size) {
+  if (lua_type(L, index) != LUA_TSTRING) wrong_type(L, argument, index, expected);
+  const char *s = lua_tolstring(L, index, size);
+  if (strlen(s) != *size) luaL_argerror(L, argument, "the string contains a NUL byte");
+  return s;
+}
+
+const char *check_text(lua_State *L, int index) {
+  size_t size;
+  return text_at(L, index, index, "string", &size);
+}
+
 static long one_flag(lua_State *L, int argument, int index, const struct flag *flags) {
   if (lua_isinteger(L, index)) {
     long bits = (long)lua_tointeger(L, index);
     return bits & ~bits_of(flags) ? no_flag(L, argument, index, flags) : bits;
   }
-  if (lua_type(L, index) != LUA_TSTRING) return luaL_typeerror(L, argument, "flag");
-  const char *name = lua_tostring(L, index);
+  size_t size;
+  const char *name = text_at(L, argument, index, "flag", &size);
   for (const struct flag *f = flags; f->name; f++)
     if (strcmp(f->name, name) == 0) return f->value;
   return no_flag(L, argument, index, flags);
@@ -58,20 +79,13 @@ long check_flags(lua_State *L, int index, const struct flag *flags) {
   return bits;
 }
 
-static const char *check_text(lua_State *L, int argument, int index, size_t *size) {
-  if (lua_type(L, index) != LUA_TSTRING) luaL_typeerror(L, argument, "string");
-  const char *s = lua_tolstring(L, index, size);
-  if (strlen(s) != *size) luaL_argerror(L, argument, "the string contains a NUL byte");
-  return s;
-}
-
 static void check_list(lua_State *L, int index, struct value *value) {
   luaL_checktype(L, index, LUA_TTABLE);
   value->size = lua_rawlen(L, index);
   for (size_t i = 1; i <= value->size; i++) {
     size_t size;
     lua_rawgeti(L, index, (lua_Integer)i);
-    check_text(L, index, lua_gettop(L), &size);
+    text_at(L, index, lua_gettop(L), "string", &size);
     lua_pop(L, 1);
   }
   value->kind = VALUE_LIST;
@@ -142,7 +156,7 @@ static void read_argument(lua_State *L, const struct parameter *p, int index, in
   switch (p->kind & ~KIND_OR_NONE) {
   case KIND_STR:
     value->kind = VALUE_BYTES;
-    value->bytes = check_text(L, index, index, &value->size);
+    value->bytes = text_at(L, index, index, "string", &value->size);
     break;
   case KIND_BYTES:
     value->kind = VALUE_BYTES;

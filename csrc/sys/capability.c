@@ -12,7 +12,7 @@
 static int capability_number(lua_State *L) {
   char name[64];
   cap_value_t value;
-  const char *given = luaL_checkstring(L, 1);
+  const char *given = check_text(L, 1);
   const char *prefix = strncasecmp(given, "cap_", 4) == 0 ? "" : "cap_";
   if (snprintf(name, sizeof name, "%s%s", prefix, given) >= (int)sizeof name) return 0;
   if (cap_from_name(name, &value) != 0) return 0;
@@ -50,9 +50,7 @@ static lua_Integer mask_of(cap_t sets, cap_flag_t set) {
  * @function capabilities_from_text @tparam string text @treturn[1] integer @treturn[1] integer
  * @treturn[1] integer @treturn[2] nil @treturn[2] string @see cap_from_text(3) */
 static int capabilities_from_text(lua_State *L) {
-  size_t size;
-  const char *text = luaL_checklstring(L, 1, &size);
-  luaL_argcheck(L, strlen(text) == size, 1, "the string contains a NUL byte");
+  const char *text = check_text(L, 1);
   cap_t sets = cap_from_text(text);
   if (!sets) return push_failure(L, text, errno);
   lua_pushinteger(L, mask_of(sets, CAP_EFFECTIVE));

@@ -75,7 +75,7 @@ static int close_stream(lua_State *L) {
  */
 static int fd_file(lua_State *L) {
   int *fd = luaL_checkudata(L, 1, FD_TYPE);
-  const char *mode = luaL_optstring(L, 2, "r");
+  const char *mode = luaL_opt(L, check_text, 2, "r");
   check_fd(L, 1);
   luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
   stream->closef = NULL;

@@ -112,7 +112,7 @@ static int io_poll(lua_State *L) {
   for (int i = 0; i < pairs; i++) {
     int at = 2 + 2 * i;
     fds[i].fd = lua_toboolean(L, at) ? check_fd(L, at) : -1;
-    fds[i].events = luaL_checkstring(L, at + 1)[0] == 'w' ? POLLOUT : POLLIN;
+    fds[i].events = check_text(L, at + 1)[0] == 'w' ? POLLOUT : POLLIN;
     fds[i].revents = 0;
   }
   if (seconds > 1e9) seconds = 1e9;
@@ -140,7 +140,7 @@ static int io_epoll(lua_State *L) {
  * @treturn[1] true @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see epoll_ctl(2) */
 static int io_epoll_watch(lua_State *L) {
   int epoll = check_fd(L, 1), fd = check_fd(L, 2);
-  const char *what = luaL_optstring(L, 3, NULL);
+  const char *what = luaL_opt(L, check_text, 3, NULL);
   struct epoll_event event = { .events = what && what[0] == 'w' ? EPOLLOUT : EPOLLIN };
   if (epoll_ctl(epoll, what ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event) < 0)
     return push_failure(L, "epoll_ctl", errno);

@@ -112,8 +112,8 @@ static int new_namespaces(lua_State *L) {
   luaL_argcheck(L, kinds && !(kinds & CLONE_NEWPID), 1, "some kinds, but not pid");
   lua_settop(L, 3);
   if (!lua_isnil(L, 2) && !lua_isfunction(L, 2)) {
-    luaL_checkstring(L, 2);
-    luaL_checkstring(L, 3);
+    check_text(L, 2);
+    check_text(L, 3);
   }
   char *stack = lua_newuserdatauv(L, HOLDER_STACK_SIZE, 0);
   lua_newtable(L);

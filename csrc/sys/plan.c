@@ -218,7 +218,7 @@ static int tolerate(lua_State *L, uint8_t flags) {
   int n = lua_gettop(L) - 1;
   luaL_argcheck(L, n <= MAX_TOLERATED, 2, "too many errnos");
   for (int i = 0; i < n; i++) {
-    int error = errno_of(luaL_checkstring(L, i + 2));
+    int error = errno_of(check_text(L, i + 2));
     luaL_argcheck(L, error, i + 2, "unknown errno name");
     plan->tolerated[i] = (uint8_t)error;
   }

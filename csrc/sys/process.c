@@ -19,7 +19,7 @@ static void read_proc_files(lua_State *L, struct spawn *request) {
       request->fds[number] = FD_OF_CHILD;
       request->proc_files[request->proc_file_count++] = (struct proc_file){
         .fd_register = (int)number,
-        .name = luaL_checkstring(L, -1),
+        .name = check_text(L, lua_gettop(L)),
       };
     }
   }
@@ -41,7 +41,7 @@ static void read_joins(lua_State *L, struct spawn *request) {
 
 static const char *text_option(lua_State *L, const char *key) {
   lua_getfield(L, 1, key);
-  return luaL_optstring(L, -1, NULL); /* stays on the stack */
+  return luaL_opt(L, check_text, lua_gettop(L), NULL); /* stays on the stack */
 }
 
 static lua_Integer integer_option(lua_State *L, int at, const char *key) {

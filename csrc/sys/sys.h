@@ -52,6 +52,8 @@ struct value {
 int read_arguments(lua_State *L, const struct row *row, int first, int registers,
                    struct value *values);
 long check_flags(lua_State *L, int index, const struct flag *flags);
+/* A string without NUL, where C would end it. */
+const char *check_text(lua_State *L, int index);
 /* An integer of 32 bits, signed or not. */
 long check_int(lua_State *L, int index);
 

@@ -8,7 +8,7 @@
 /*** The number of a system call on this machine, or nil. @function syscall_number @tparam string name
  * @treturn ?integer @see syscalls(2) */
 static int syscall_number(lua_State *L) {
-  const char *name = luaL_checkstring(L, 1);
+  const char *name = check_text(L, 1);
   for (const struct syscall *s = syscalls; s->name; s++) {
     if (strcmp(s->name, name) != 0) continue;
     lua_pushinteger(L, s->number);

@@ -89,7 +89,7 @@ static int push_status(lua_State *L, const struct stat *st) {
  * @function stat @tparam string path @treturn[1] table @treturn[2] nil @treturn[2] string */
 static int system_stat(lua_State *L) {
   struct stat st;
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = check_text(L, 1);
   if (stat(path, &st) != 0) return push_failure(L, path, errno);
   return push_status(L, &st);
 }
@@ -97,7 +97,7 @@ static int system_stat(lua_State *L) {
 /*** The same, its last link not followed. @function lstat */
 static int system_lstat(lua_State *L) {
   struct stat st;
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = check_text(L, 1);
   if (lstat(path, &st) != 0) return push_failure(L, path, errno);
   return push_status(L, &st);
 }
@@ -118,7 +118,7 @@ static int system_fstat(lua_State *L) {
 /*** The names in a directory, but for "." and "..", in its own order. @function list_directory @tparam string path
  * @treturn[1] table @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see readdir(3) */
 static int list_directory(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = check_text(L, 1);
   lua_newtable(L);
   DIR *directory = opendir(path);
   if (!directory) return push_failure(L, path, errno);
@@ -162,7 +162,7 @@ static int inheritable_fds(lua_State *L) {
 /*** @function readlink @tparam string path @treturn string */
 static int system_readlink(lua_State *L) {
   char target[PATH_MAX];
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = check_text(L, 1);
   ssize_t n = readlink(path, target, sizeof target);
   if (n < 0) return push_failure(L, path, errno);
   lua_pushlstring(L, target, (size_t)n);
@@ -238,7 +238,7 @@ static int system_escape(lua_State *L) {
 /*** The names of the flags in an integer: those all of whose bits are there, as the table of flags has them.
  * @function flag_names @tparam string set of flags, as "securebits" @tparam integer bits @treturn table */
 static int system_flag_names(lua_State *L) {
-  const struct flag *flag = flag_set(luaL_checkstring(L, 1));
+  const struct flag *flag = flag_set(check_text(L, 1));
   long bits = (long)luaL_checkinteger(L, 2);
   luaL_argcheck(L, flag, 1, "no such set of flags");
   lua_newtable(L);
@@ -253,7 +253,7 @@ static int system_flag_names(lua_State *L) {
 /*** The flags of a set as an integer, from a list of names. @function flags @tparam string set @tparam table names
  * @treturn integer */
 static int system_flags(lua_State *L) {
-  const struct flag *set = flag_set(luaL_checkstring(L, 1));
+  const struct flag *set = flag_set(check_text(L, 1));
   luaL_argcheck(L, set, 1, "no such set of flags");
   lua_pushinteger(L, check_flags(L, 2, set));
   return 1;

@@ -194,7 +194,7 @@ local function call(value)
       return nil, "{ name, argument = 0 to 5, values = { … } }"
     end
   end
-  if type(name) ~= "string" then return nil, "a system call, a group as \"@mounts\", or { name, argument =, values = }" end
+  if not check.text(name) then return nil, "a system call, a group as \"@mounts\", or { name, argument =, values = }" end
   if sys.syscall_number(name) or filter.knows(name) then return result end
   local names = sys.syscall_names()
   table.move(filter.group_names, 1, #filter.group_names, #names + 1, names)
