@@ -135,6 +135,26 @@ describe("an error", function()
     assert.matches("^uid_map: newuidmap refuses the map 0 0 1: .*;\n  /etc/subuid must give the caller these ids", text)
   end)
 
+  it("has the line of the field that it comes of, and of the step what that tried", function()
+    local directory <const> = probe.directory()
+    local recipes <const> = {
+      ['cwd = "/nope",'] = "cwd /nope: No such file", ['command = { "nope" },'] = "command nope: No such file",
+      ['steps = { function(p) p:chdir "/nope" end },'] = "step 1: chdir /nope: No such file",
+      ['fs = { fs.os(), function(p) p:chdir "/nope" end },'] = "function in fs: chdir /nope: No such file",
+      ['namespaces = { net = "/nope" },'] = "namespace net /nope: No such file",
+      ['clock = { boottime = -9999999999 },'] = "clock: Numerical result out of range",
+    }
+    for line, message in pairs(recipes) do
+      probe.write(directory .. "/box.lua", 'return sandbox "box" {\n  umask = 18,\n\n  ' .. line .. "\n}\n", "644")
+      local box <const> = nslua.load(directory .. "/box.lua")
+      local text = select(2, failure(box, not line:find "command" and { "true" } or {}))
+      assert.equal(directory .. "/box.lua:4: " .. message, text:sub(1, #directory + #"/box.lua:4: " + #message), line)
+    end
+    local text = select(2, failure(sandbox { cwd = "/tmp" }, { "true", cwd = "/nope" }))
+    assert.matches("^cwd /nope: ", text)
+    probe.remove(directory)
+  end)
+
   it("escapes control bytes of names", function()
     local err, text = failure(sandbox { fs = { fs.os(), fs.ro("/no\27[31m\nsuch\127", "/x") } })
     assert.equal("/no\27[31m\nsuch\127", err.path)

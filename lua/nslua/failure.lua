@@ -39,6 +39,9 @@ function M.of_operation(operation, owner, failure)
   if op == "open_tree" and described.path and not described.step:find(described.path, 1, true) then
     described.step = described.step .. ": " .. described.path
   end
+  if type(owner) == "string" and (owner:find "^step %d" or owner == "function in fs") then -- which of its calls
+    described.step = described.step .. ": " .. op .. (described.path and " " .. described.path or "")
+  end
   if op == "execve" and failure.detail > 1 then -- a filter of the command's
     described.op, described.path = "seccomp", nil
     described.step = failure.detail == 2 and "seccomp" or ("program %d of seccomp"):format(failure.detail - 2)

@@ -162,6 +162,24 @@ end
 
 local function state_of(box, level) return state[box] or error("not a sandbox: call its methods with ':'", level) end
 
+-- Fields that errors have another word for than their name.
+local FIELDS <const> = {
+  step = "steps", namespace = "namespaces", join = "namespaces", ["function"] = "fs", program = "seccomp",
+}
+
+--- Gives an error the line of the field that its step begins with, as "cwd /src"; not where a run has said that itself.
+local function located(box, err)
+  local own = state[box]
+  local word, rest = err.step:match "^(%w+) ?(.*)$"
+  local name = FIELDS[word] or word
+  local value = own.recipe[name]
+  local said = type(value) == "table" and rawlen(value) > 0 and name == "command" and value[1] or value
+  if not err.at and value ~= nil and (type(said) ~= "string" or rest == "" or rest:find(said, 1, true)) then
+    err.at = line_of(own.at, name)
+  end
+  return err
+end
+
 --- What a run needs, compiled once: with a terminal of the payload's own, or without.
 local function compiled(box, tty)
   local own = state_of(box, 4)
@@ -170,7 +188,7 @@ local function compiled(box, tty)
     local result, err = compile.compile(own.recipe, own.new, own.joined, own.at, tty, own.target)
     if not result then
       if err.problems then error(err, 0) end
-      return nil, err
+      return nil, located(box, err)
     end
     result.title = tostring(box)
     if result.refusal then return result end -- the world may be another one the next time
@@ -201,7 +219,7 @@ function Box:spawn(options)
   if not ready then return nil, err end
   local process
   process, err = processes.spawn(ready, checked, argv)
-  return process, err
+  return process, err and located(self, err)
 end
 
 --- Runs a program and waits for its end.
@@ -216,7 +234,7 @@ function Box:run(options)
   if not ready then return nil, err end
   local process
   process, err = processes.spawn(ready, checked, argv)
-  if not process then return nil, err end
+  if not process then return nil, located(self, err) end
   local running <close> = process
   local result
   result, err = running:wait()
