@@ -151,7 +151,7 @@ static int stage_signal(lua_State *L) {
   return send_command(L, stage,
                       (struct command){
                           .kind = lua_toboolean(L, 3) ? COMMAND_KILL_GROUP : COMMAND_KILL,
-                          .signal = (int32_t)luaL_checkinteger(L, 2),
+                          .signal = (int32_t)check_int(L, 2),
                       });
 }
 
