@@ -158,6 +158,24 @@ describe("a bad recipe", function()
     assert.matches("nested at most 8 deep", mistake(sandbox, { fs = wide }))
   end)
 
+  it("has few lists that contain each other many times, and is refused in no time", function()
+    local list = {}
+    for _ = 1, 7 do
+      local outer = {}
+      for i = 1, 60 do outer[i] = list end
+      list = outer
+    end
+    local started = os.clock()
+    assert.matches("at most 20000 entries", mistake(sandbox, { fs = list }))
+    assert.is_true(os.clock() - started < 1)
+  end)
+
+  it("has entries where no list has any", function()
+    for _, key in ipairs { 0, -1, 3, 1.5 } do
+      assert.matches("it has the key " .. key, mistake(sandbox, { fs = { fs.os(), [key] = fs.tmpfs "/x" } }), 1, true)
+    end
+  end)
+
   it("has two entries for one target", function()
     assert.matches(HERE .. "fs.tmpfs: the target /x is already taken by bind /usr on /x",
       mistake(function() local _ = sandbox { fs = { fs.ro("/usr", "/x"), fs.tmpfs "//x/" } } end))

@@ -106,24 +106,29 @@ local function copy(entry)
   return setmetatable(fields, Entry)
 end
 
-local function flatten(value, into, depth)
+--- Collects what is in a list and in those in it. What is visited counts, not what is found: a few lists that contain each
+--- other many times are to be refused at once, too.
+-- @param found { visited =, … }, to which entries and functions are added
+local function flatten(value, found, depth)
   if depth > MAX_DEPTH then return "a list of entries nested at most 8 deep (is it cyclic?)" end
-  for i = 1, rawlen(value) do
+  local n = rawlen(value)
+  for i = 1, n do
     local item = rawget(value, i)
-    if #into >= MAX_ENTRIES then return ("a list of at most %d entries"):format(MAX_ENTRIES) end
+    found.visited = found.visited + 1
+    if found.visited > MAX_ENTRIES then return ("a list of at most %d entries"):format(MAX_ENTRIES) end
     if M.is(item) then
-      into[#into + 1] = copy(item)
+      found[#found + 1] = copy(item)
     elseif type(item) == "function" then
-      into[#into + 1] = item
+      found[#found + 1] = item
     elseif type(item) == "table" and getmetatable(item) == nil then
-      local problem = flatten(item, into, depth + 1)
+      local problem = flatten(item, found, depth + 1)
       if problem then return problem end
     else
       return ("a list of fs verbs and functions (entry %d is %s)"):format(i, check.describe(item))
     end
   end
   for key in next, value do
-    if math.type(key) ~= "integer" then
+    if math.type(key) ~= "integer" or key < 1 or key > n then
       return ("a list of fs verbs and functions (it has the key %s)"):format(check.describe(key))
     end
   end
@@ -140,10 +145,11 @@ end
 function M.list(value)
   if M.is(value) then return nil, "a list: { " .. "fs." .. value.verb.name .. "(…) }" end
   if type(value) ~= "table" then return nil, "a list of fs verbs and functions" end
-  local list = {}
-  local problem = flatten(value, list, 1)
+  local found = { visited = 0 }
+  local problem = flatten(value, found, 1)
   if problem then return nil, problem end
-  return list
+  found.visited = nil
+  return found
 end
 
 return M
