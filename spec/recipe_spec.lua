@@ -24,6 +24,25 @@ local function trapped(ran)
   return setmetatable({}, meta)
 end
 
+--- Empties the plain tables of what is handed out.
+local function wreck(value)
+  for key, item in next, value do
+    if getmetatable(value) == nil then value[key] = nil end
+    if type(item) == "table" then wreck(item) end
+  end
+end
+
+--- The operations of a sandbox as text.
+local function operations_of(box)
+  local lines = {}
+  for i, operation in ipairs(box:plan()) do
+    local words = { operation.name }
+    for _, argument in ipairs(operation) do words[#words + 1] = tostring(argument) end
+    lines[i] = table.concat(words, " ")
+  end
+  return table.concat(lines, "\n")
+end
+
 describe("a bad recipe", function()
   it("with an unknown field is told the nearest name", function()
     assert.matches("^.*" .. HERE .. "sandbox<build>: unknown field 'hostnam' %(did you mean 'hostname'%?%)$",
@@ -312,6 +331,36 @@ describe("a sandbox", function()
     assert.matches("immutable", mistake(function() box.hostname = "x" end))
     assert.matches("immutable", mistake(function() box.run = print end))
     assert.is_nil(box.hostname)
+  end)
+
+  it("is not changed by what is done to the tables in its entries", function()
+    local overlay = fs.overlay({ lower = { "/usr/share", "/etc" } }, "/o")
+    local proc = fs.proc("/proc", { full = true, read_only = { "sys" } })
+    local box, same = sandbox { fs = { overlay, proc } }, sandbox { fs = { overlay, proc } }
+    local plan = operations_of(same)
+    overlay.layers.lower[1], overlay.layers.upper, proc.options.read_only[1] = "/usr/bin", "tmp", "irq"
+    assert.equal(plan, operations_of(box))
+  end)
+
+  it("is not changed by what is done to what it hands out", function()
+    local box = sandbox "b" {
+      fs = { fs.os(), fs.overlay({ lower = { "/usr/share", "/etc" } }, "/o") }, hostname = "h",
+      command = { "sh", "-c", "hostname; echo $A" }, env = { A = "1" }, limits = { nofile = 100, time = 30 },
+      landlock = { exec = { "/" }, rw = { "/" }, best_effort = true }, seccomp = { deny = { "mkdir" } },
+      scheduling = { nice = 3 }, user = { uid = 7, gid = 7 },
+    }
+    local explained = box:explain()
+    local process <close> = assert(box:spawn { "cat", stdin = "pipe", time_steps = true })
+    local further <close> = assert(process:exec { stdout = "capture" })
+    further:wait()
+    process.stdin:close()
+    local result = process:wait()
+    for _, given in ipairs { process, further, result, box:plan(), box:lint() } do wreck(given) end
+    local again = inside.run(box, {})
+    assert.equal("h\n1\n", again.stdout)
+    assert.same({ "sh", "-c", "hostname; echo $A" }, again.command)
+    assert.equal(100, again.enforced.limits.nofile.hard)
+    assert.equal(explained, box:explain())
   end)
 
   it("is not changed by a derived one", function()

@@ -77,6 +77,7 @@ end
 --- A constructor for a verb. Mistakes are kept in the entry: sandbox{} reports all at once.
 function M.constructor(verb)
   verb.options = verb.options and check.record(verb.options) or check.record {}
+  for _, parameter in ipairs(verb.parameters) do verb.nested = parameter.table and parameter.name or verb.nested end
   return function(...)
     local entry = { verb = verb, at = M.location(2) }
     read_parameters(entry, verb, ...)
@@ -97,12 +98,22 @@ function M.is(value) return getmetatable(value) == Entry end
 
 local MAX_DEPTH <const>, MAX_ENTRIES <const> = 8, 20000
 
+--- A plain table with the plain tables in it, copied; anything else as it is.
+local function copy_of(value)
+  if type(value) ~= "table" or getmetatable(value) ~= nil then return value end
+  local copy = {}
+  for key, item in next, value do copy[key] = copy_of(item) end
+  return copy
+end
+
 --- The recipe's own copy: what is done to an entry later does not change a sandbox.
-local function copy(entry)
+local function own(entry)
   local fields, options = {}, {}
   for key, value in next, entry do fields[key] = value end
-  for key, value in next, entry.options or {} do options[key] = value end
+  for key, value in next, entry.options or {} do options[key] = copy_of(value) end
   fields.options = options
+  local nested = entry.verb.nested
+  if nested then fields[nested] = copy_of(fields[nested]) end
   return setmetatable(fields, Entry)
 end
 
@@ -117,7 +128,7 @@ local function flatten(value, found, depth)
     found.visited = found.visited + 1
     if found.visited > MAX_ENTRIES then return ("a list of at most %d entries"):format(MAX_ENTRIES) end
     if M.is(item) then
-      found[#found + 1] = copy(item)
+      found[#found + 1] = own(item)
     elseif type(item) == "function" then
       found[#found + 1] = item
     elseif type(item) == "table" and getmetatable(item) == nil then

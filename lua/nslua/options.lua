@@ -186,7 +186,7 @@ local M = { list = OPTIONS }
 
 --- Checks and copies the table of a run; raises at the caller's caller.
 -- @treturn table the options
--- @treturn table argv
+-- @treturn table argv, the caller's own
 function M.read(given, command)
   if type(given) ~= "table" then error("run: a table of words and options expected, got " .. check.describe(given), 3) end
   local options, argv = {}, {}
@@ -209,8 +209,8 @@ function M.read(given, command)
   end
   check_terminal(options)
   options.time_steps = options.time_steps and require "nslua.steps".new() or nil
-  if #argv == 0 then argv = command end
-  if not argv or #argv == 0 then error("no command: neither the call nor the recipe names one", 3) end
+  if #argv == 0 and command then table.move(command, 1, #command, 1, argv) end
+  if #argv == 0 then error("no command: neither the call nor the recipe names one", 3) end
   return options, argv
 end
 

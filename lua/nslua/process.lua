@@ -14,6 +14,10 @@ local ESRCH <const>, ECHILD <const>, ETIMEDOUT <const> = 3, 10, 110
 
 local Process = { __name = "nslua.process" }
 
+--- What each was started from, { ready=, payload=, further= }: out of reach, for it is the sandbox's, which is immutable.
+--- Weak: it goes with the process.
+local origins = setmetatable({}, { __mode = "k" })
+
 --- What wait() polls: the stage, and what has to be moved.
 local function polled(self) return self.stage:fileno(), "r", self.streams:polled() end
 
@@ -293,12 +297,13 @@ local function launch(ready, options, argv, limit, start_with)
   end
   local process = setmetatable({
     stage = stage, streams = opened, started_at = started_at, command = argv, enforced = enforced,
-    deadline = deadline, grace = options.grace, terminal = terminal, ready = ready, payload = payload, group = group,
+    deadline = deadline, grace = options.grace, terminal = terminal, group = group,
     lingers = ready.recipe.lifetime == "last",
     detached = ready.plan.detached ~= 0,
     steps = options.time_steps and options.time_steps.list,
     recorded = enforced.seccomp and enforced.seccomp.mode and { counts = {}, incomplete = true } or nil,
   }, Process)
+  origins[process] = { ready = ready, payload = payload }
   take_pipes(process)
   return process
 end
@@ -322,7 +327,7 @@ local function exec_refusal(sandbox)
   if sandbox.result or sandbox.closed then
     return Error.new { step = "exec", errno = ESRCH, reason = "the sandbox has ended, or its handle is closed" }
   end
-  if sandbox.ready.plan.payload_is_init then
+  if origins[sandbox].ready.plan.payload_is_init then
     return Error.new {
       step = "exec", reason = "the payload is PID 1 (init = false): nobody of ours is in there to start another command",
       hint = "leave init out of the recipe: then a reaper is PID 1",
@@ -337,10 +342,10 @@ local function time_left(sandbox, timeout)
 end
 
 --- What a further command needs of a sandbox; kept, but with a terminal.
-local function further_of(sandbox, tty)
-  local kept = not tty and sandbox.further
-  local further = kept or require("nslua.payload").further(sandbox.ready, sandbox.payload, tty)
-  if not tty then sandbox.further = further end
+local function further_of(origin, tty)
+  local kept = not tty and origin.further
+  local further = kept or require("nslua.payload").further(origin.ready, origin.payload, tty)
+  if not tty then origin.further = further end
   return further
 end
 
@@ -357,11 +362,12 @@ end
 -- print(assert(process:exec { "hostname", stdout = "capture" }):wait().stdout)
 function Process:exec(options)
   local sandbox = self.sandbox or self
-  local checked, argv = require("nslua.options").read(options or {}, sandbox.ready.recipe.command)
+  local origin = origins[sandbox]
+  local checked, argv = require("nslua.options").read(options or {}, origin.ready.recipe.command)
   local refusal = exec_refusal(sandbox)
   if refusal then return nil, refusal end
-  local process, err = launch(sandbox.ready, checked, argv, time_left(sandbox, checked.timeout), function(...)
-    return start.further(further_of(sandbox, checked.tty), sandbox.stage, checked, argv, ...)
+  local process, err = launch(origin.ready, checked, argv, time_left(sandbox, checked.timeout), function(...)
+    return start.further(further_of(origin, checked.tty), sandbox.stage, checked, argv, ...)
   end)
   if process then process.sandbox = sandbox end
   return process, err
