@@ -111,6 +111,60 @@ describe("a bad recipe", function()
     end
   end)
 
+  it("is told all the mistakes of a field and of a verb, in the same order each time", function()
+    local function text()
+      return mistake(function()
+        local _ = sandbox "x" {
+          limits = { memory = "1X", pids = "a", nofile = -1 },
+          env = { A = 1, B = {}, ["C="] = "x", inherit = { 1, 2 } },
+          fs = { fs.tmpfs("/a", { size = "q", mode = "q", foo = 1 }), fs.ro(7, "b"), fs.ro(7), 42, { print, "x", key = 1 } },
+          landlock = { ro = { 7, { "/a", optional = 2, opt = 1 } } },
+          user = { uid_map = { { "a", 2 }, { "c" } }, uid = -1 },
+          namespaces = { "usr", foo = 1, uts = 3 },
+        }
+      end)
+    end
+    local told = text()
+    for _, part in ipairs {
+      "where memory is", "where pids is", "where nofile is", "where A is", "where B is", "not 'C='", "entry 1 is 1",
+      "entry 2 is 2", "where size is", "where mode is", "not 'foo'", "target must be", "entry 4 is 42", "entry 2 is 'x'",
+      "the key 'key'", "entry 1 is 7", "where optional is", "not 'opt'", "entry 1 is 'a'", "entry 1 is 'c'", "where uid is",
+      "not 'usr'", "where uts is",
+    } do
+      assert.matches(part, told, 1, true)
+    end
+    assert.equal(26, lines_of(told), told) -- 7 is no source twice, and 'foo' neither an option nor a namespace
+    for _ = 1, 5 do assert.equal(told, text()) end
+  end)
+
+  it("is told what contradicts itself, too, as far as that does not hang on what is mistaken", function()
+    local tmpfs = { fs.tmpfs "/x", fs.tmpfs "/x" }
+    local cases = {
+      { 3, { hostname = "x", umask = "u", namespaces = { "user" }, init = false } },
+      { 3, { fs = { 42, fs.ro(7), tmpfs } } },
+      { 2, { namespaces = { mount = false }, fs = { fs.ro(7) } } },
+      { 2, { namespaces = 7, hostname = "x", init = false, net = "none", fs = tmpfs } },
+      { 1, { namespaces = { user = "/proc/self/ns/user" }, user = 7 } },
+      { 1, { namespaces = { user = "/proc/self/ns/user" }, usr = { uid = 1, gid = 1 } } },
+      { 1, { namespaces = 7, landlock = { ro = { "/a/../b" } } } },
+    }
+    for i, case in ipairs(cases) do
+      local text = mistake(sandbox, case[2])
+      assert.equal(case[1], lines_of(text), ("case %d: %s"):format(i, text))
+    end
+    local base = sandbox { namespaces = { "user" } }
+    assert.equal(1, lines_of(mistake(base.with, base, { namespaces = 7, hostname = "x" })))
+  end)
+
+  it("is told no more mistakes of one table than anybody reads", function()
+    local limits, fields = {}, {}
+    for i = 1, 100000 do limits["memor" .. i], fields["hostnam" .. i] = 1, 1 end
+    local started = os.clock()
+    assert.equal(100, lines_of(mistake(sandbox, { limits = limits })))
+    assert.equal(100, lines_of(mistake(sandbox, fields)))
+    assert.is_true(os.clock() - started < 5)
+  end)
+
   it("has sizes and targets that mean nothing", function()
     local bad = {
       { function() return fs.tmpfs("/t", { size = "1.5G" }) end, "size is a size above 0" },
@@ -276,6 +330,24 @@ describe("a call of run", function()
     assert.matches("variable's name", mistake(function() return box:run { "true", env = { ["A=B"] = "x" } } end))
     assert.matches("A .* a string", mistake(function() return box:run { "true", env = { A = 7 } } end))
     assert.matches("call its methods with ':'", mistake(function() return box.run { "true" } end))
+  end)
+
+  it("is told all its mistakes at once, in the same order each time", function()
+    local box = sandbox {}
+    local function text()
+      return mistake(function()
+        local _ = box:run { "true", 7, stdou = 1, stdin = 7, env = { A = 1, B = 2 }, tty = true, stdout = "pipe", timeout = "x" }
+      end)
+    end
+    local told = text()
+    assert.matches("^.*" .. HERE, told)
+    for _, part in ipairs { "word 2", "unknown option 'stdou'", "stdin must be", "A is", "B is", "timeout must be" } do
+      assert.matches(part, told, 1, true)
+    end
+    assert.equal(6, lines_of(told), told)
+    for _ = 1, 5 do assert.equal(told, text()) end
+    told = mistake(function() return box:run { tty = true, stdout = "spool", stdin = "inherit", stderr = 1 } end)
+    assert.equal(4, lines_of(told), told)
   end)
 end)
 

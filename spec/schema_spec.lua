@@ -92,6 +92,36 @@ describe("numbers", function()
   end)
 end)
 
+describe("a type of tables", function()
+  local size = check.record { rows = check.count, columns = check.count }
+
+  local function mistakes_of(accept, value)
+    local good, expected = accept(value)
+    assert.is_nil(good)
+    table.sort(expected)
+    return expected
+  end
+
+  it("tells each mistake in them, in the words of the whole", function()
+    assert.same({ "a table of columns, rows (not 'row'; did you mean 'rows'?)",
+      "a table where columns is an integer that is not negative (not 'x')" }, mistakes_of(size, { columns = "x", row = 1 }))
+    assert.same({ "a list of a string (entry 1 is 7)", "a list of a string (entry 3 is 8)" },
+      mistakes_of(check.list_of(check.text), { 7, "x", 8 }))
+    assert.same({ "a table where a is a list of an integer that is not negative (entry 1 is 'x') (not a table)",
+      "a table where a is a list of an integer that is not negative (entry 2 is 'y') (not a table)",
+      "a table whose keys are each a string (not 1)",
+    }, mistakes_of(check.map_of(check.text, check.list_of(check.count)), { a = { "x", "y" }, [1] = {} }))
+  end)
+
+  it("is the one that is meant where it has several to tell, among others", function()
+    local either = check.any_of(check.boolean, size)
+    assert.same({ "a table where columns is an integer that is not negative (not 'x')",
+      "a table where rows is an integer that is not negative (not 'y')" }, mistakes_of(either, { rows = "y", columns = "x" }))
+    assert.equal("true or false, or a table where rows is an integer that is not negative (not 'y')",
+      select(2, either { rows = "y" }))
+  end)
+end)
+
 describe("the nearest name", function()
   it("is proposed for a slip, not for a different word", function()
     assert.equal("hostname", check.nearest("hostnam", schema.names))

@@ -1,4 +1,5 @@
---- Types of the schema: each is a function value -> normalised value, or nil and what is expected.
+--- Types of the schema: each is a function value -> normalised value, or nil and what is expected: words, or of a table a
+-- list of words, one for each of its mistakes, in any order.
 -- Tables are read raw and copied, so no metamethod of a recipe ever runs.
 -- @module nslua.check
 local sorted = require("nslua.names").sorted
@@ -8,7 +9,24 @@ local M = {}
 
 local MAX_LIST <const> = 20000
 
+--- More mistakes of one table than these are not told.
+M.MAX_TOLD = 100
+
 local function expected(what) return nil, what end
+
+--- Adds to the mistakes of a whole those of a part, in the words of the whole.
+-- @tparam ?table mistakes a list of words
+-- @tparam string before
+-- @param what is expected of the part
+-- @tparam[opt=""] string after
+-- @treturn table the list
+function M.add(mistakes, before, what, after)
+  mistakes = mistakes or {}
+  for _, words in ipairs(type(what) == "table" and what or { what }) do
+    if #mistakes < M.MAX_TOLD then mistakes[#mistakes + 1] = before .. words .. (after or "") end
+  end
+  return mistakes
+end
 
 --- "'a', 'b' or 'c'"
 function M.alternatives(names)
@@ -49,6 +67,12 @@ function M.nearest(name, names)
     if not best or d < best_distance then best, best_distance = candidate, d end
   end
   return best and best_distance <= math.max(1, #name // 3) and best or nil
+end
+
+--- "unknown field 'hostnam' (did you mean 'hostname'?)", and that name.
+function M.unknown(what, name, names)
+  local near = type(name) == "string" and M.nearest(name, names) or nil
+  return ("unknown %s %s%s"):format(what, M.describe(name), near and (" (did you mean '%s'?)"):format(near) or ""), near
 end
 
 local function text_of(most)
@@ -184,13 +208,15 @@ end
 function M.any_of(...)
   local types = { ... }
   return function(value)
-    local wanted = {}
+    local wanted, meant
     for _, accepts in ipairs(types) do
       local result, what = accepts(value)
       if result ~= nil then return result end
-      wanted[#wanted + 1] = what
+      if type(what) == "table" and what[2] then meant = what end -- a table for this one: no other has more to say of it
+      what = type(what) == "table" and what[1] or what
+      wanted = wanted and wanted .. ", or " .. what or what
     end
-    return expected(table.concat(wanted, ", or "))
+    return expected(meant or wanted)
   end
 end
 
@@ -199,39 +225,46 @@ function M.list_of(accepts)
     if type(value) ~= "table" then return expected "a list" end
     local n = rawlen(value)
     if n > MAX_LIST then return expected(("a list of at most %d entries"):format(MAX_LIST)) end
-    local copy = {}
+    local copy, mistakes = {}, nil
     for i = 1, n do
       local item, what = accepts(rawget(value, i))
-      if item == nil then return expected(("a list of %s (entry %d is %s)"):format(what, i,
-        M.describe(rawget(value, i)))) end
+      if item == nil then
+        mistakes = M.add(mistakes, "a list of ", what, (" (entry %d is %s)"):format(i, M.describe(rawget(value, i))))
+      end
       copy[i] = item
     end
     for key in next, value do
       if math.type(key) ~= "integer" or key < 1 or key > n then
-        return expected(("a list (it has the key %s)"):format(M.describe(key)))
+        mistakes = M.add(mistakes, "", ("a list (it has the key %s)"):format(M.describe(key)))
       end
     end
+    if mistakes then return nil, mistakes end
     return copy
   end
+end
+
+--- The mistakes of a table, with those of what is at a key.
+local function add_at(mistakes, key, what, item)
+  return M.add(mistakes, ("a table where %s is "):format(sys.escape(tostring(key))), what, (" (not %s)"):format(M.describe(item)))
 end
 
 function M.map_of(accepts_key, accepts)
   return function(value)
     if type(value) ~= "table" then return expected "a table" end
-    local copy, n = {}, 0
+    local copy, n, mistakes = {}, 0, nil
     for key, item in next, value do
       n = n + 1
       if n > MAX_LIST then return expected(("a table of at most %d entries"):format(MAX_LIST)) end
       local good_key, key_problem = accepts_key(key)
       if good_key == nil then
-        return expected(("a table whose keys are each %s (not %s)"):format(key_problem, M.describe(key)))
+        mistakes = M.add(mistakes, "a table whose keys are each ", key_problem, (" (not %s)"):format(M.describe(key)))
+      else
+        local good, problem = accepts(item)
+        if good == nil then mistakes = add_at(mistakes, key, problem, item) end
+        copy[good_key] = good
       end
-      local good, problem = accepts(item)
-      if good == nil then
-        return expected(("a table where %s is %s (not %s)"):format(key, problem, M.describe(item)))
-      end
-      copy[good_key] = good
     end
+    if mistakes then return nil, mistakes end
     return copy
   end
 end
@@ -246,20 +279,25 @@ end
 --- A table with known keys.
 function M.record(fields)
   local function words() return "a table of " .. table.concat(sorted(fields), ", ") end
+  local function unknown(key)
+    local near = type(key) == "string" and M.nearest(key, sorted(fields))
+    return ("%s (not %s%s)"):format(words(), M.describe(key), near and ("; did you mean '%s'?"):format(near) or "")
+  end
   return function(value)
     if type(value) ~= "table" then return expected(words()) end
-    local copy = {}
+    local copy, mistakes = {}, nil
     for key, item in next, value do
       local accepts = fields[key]
-      if not accepts then
-        local near = type(key) == "string" and M.nearest(key, sorted(fields))
-        return expected(("%s (not %s%s)"):format(words(), M.describe(key),
-          near and ("; did you mean '%s'?"):format(near) or ""))
+      if accepts then
+        local good, problem = accepts(item)
+        if good == nil then mistakes = add_at(mistakes, key, problem, item) end
+        copy[key] = good
+      else
+        mistakes = M.add(mistakes, "", unknown(key))
+        if #mistakes == M.MAX_TOLD then break end
       end
-      local good, problem = accepts(item)
-      if good == nil then return expected(("a table where %s is %s (not %s)"):format(key, problem, M.describe(item))) end
-      copy[key] = good
     end
+    if mistakes then return nil, mistakes end
     return copy
   end
 end

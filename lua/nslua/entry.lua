@@ -40,7 +40,18 @@ function M.location(level)
   return line >= 0 and debug.getinfo(level + 1, "S").short_src .. ":" .. line or nil
 end
 
-local function read_parameters(entry, verb, ...)
+--- Keeps the mistakes of an argument.
+local function note(entry, verb, name, expected, got)
+  entry.problems = check.add(entry.problems, ("fs.%s: %s must be "):format(verb.name, name), expected, got)
+end
+
+local function read_options(entry, verb, options)
+  local good, expected = verb.options(options)
+  if not good then note(entry, verb, "options", expected) end
+  return good or {}
+end
+
+local function read_arguments(entry, verb, ...)
   local given = select("#", ...)
   local values = { ... }
   local count = #verb.parameters
@@ -51,27 +62,18 @@ local function read_parameters(entry, verb, ...)
     options = values[given]
     values[given] = nil
   end
-  if given > count + 1 then entry.problem = verb.name .. " takes at most " .. count .. " arguments and options" end
+  if given > count + 1 then entry.problems = { verb.name .. " takes at most " .. count .. " arguments and options" } end
   for i, parameter in ipairs(verb.parameters) do
     local value = values[i]
-    if value == nil and parameter.default then value = parameter.default(entry) end
+    local is_default = value == nil and parameter.default
+    if is_default then value = parameter.default(entry) end
     local good, expected = parameter.type(value)
-    if good == nil then
-      entry.problem = ("fs.%s: %s must be %s (got %s)"):format(verb.name, parameter.name, expected,
-        check.describe(value))
-      return
-    end
     entry[parameter.name] = good
-  end
-  entry.options = {}
-  if options ~= nil then
-    local good, expected = verb.options(options)
-    if not good then
-      entry.problem = ("fs.%s: options must be %s"):format(verb.name, expected)
-      return
+    if good == nil and not (is_default and entry.problems) then -- a default follows what may be mistaken
+      note(entry, verb, parameter.name, expected, (" (got %s)"):format(check.describe(value)))
     end
-    entry.options = good
   end
+  entry.options = options ~= nil and read_options(entry, verb, options) or {}
 end
 
 --- A constructor for a verb. Mistakes are kept in the entry: sandbox{} reports all at once.
@@ -79,8 +81,8 @@ function M.constructor(verb)
   verb.options = verb.options and check.record(verb.options) or check.record {}
   for _, parameter in ipairs(verb.parameters) do verb.nested = parameter.table and parameter.name or verb.nested end
   return function(...)
-    local entry = { verb = verb, at = M.location(2) }
-    read_parameters(entry, verb, ...)
+    local entry = { verb = verb, at = M.location(2), source = nil, target = nil, options = nil } -- room for all at once
+    read_arguments(entry, verb, ...)
     return setmetatable(entry, Entry)
   end
 end
@@ -108,18 +110,24 @@ end
 
 --- The recipe's own copy: what is done to an entry later does not change a sandbox.
 local function own(entry)
-  local fields, options = {}, {}
+  local fields, options = { verb = nil, at = nil, source = nil, target = nil, options = nil }, {} -- room for all at once
   for key, value in next, entry do fields[key] = value end
-  for key, value in next, entry.options or {} do options[key] = copy_of(value) end
+  for key, value in next, entry.options do options[key] = copy_of(value) end
   fields.options = options
   local nested = entry.verb.nested
   if nested then fields[nested] = copy_of(fields[nested]) end
   return setmetatable(fields, Entry)
 end
 
+--- Notes what is in a list besides entries, functions and lists.
+local function refuse(found, what, value)
+  found.mistakes = check.add(found.mistakes, "a list of fs verbs and functions ", what .. check.describe(value), ")")
+end
+
 --- Collects what is in a list and in those in it. What is visited counts, not what is found: a few lists that contain each
 --- other many times are to be refused at once, too.
--- @param found { visited =, … }, to which entries and functions are added
+-- @param found { visited =, mistakes =, … }, to which entries and functions are added
+-- @treturn ?string why it is not looked at further
 local function flatten(value, found, depth)
   if depth > MAX_DEPTH then return "a list of entries nested at most 8 deep (is it cyclic?)" end
   local n = rawlen(value)
@@ -135,32 +143,27 @@ local function flatten(value, found, depth)
       local problem = flatten(item, found, depth + 1)
       if problem then return problem end
     else
-      return ("a list of fs verbs and functions (entry %d is %s)"):format(i, check.describe(item))
+      refuse(found, ("(entry %d is "):format(i), item)
     end
   end
   for key in next, value do
     if math.type(key) ~= "integer" or key < 1 or key > n then
-      return ("a list of fs verbs and functions (it has the key %s)"):format(check.describe(key))
+      refuse(found, "(it has the key ", key)
     end
   end
 end
 
---- The mistakes that entries were written with.
-function M.complain(list, problems)
-  for _, item in ipairs(list) do
-    if M.is(item) and item.problem then problems[#problems + 1] = { at = item.at, message = item.problem } end
-  end
-end
-
---- The type of the field `fs`: entries, functions, lists of them.
+--- The type of the field `fs`: entries, functions, lists of them. Where there is anything else, too, both are told: they, and
+--- what is expected.
 function M.list(value)
   if M.is(value) then return nil, "a list: { " .. "fs." .. value.verb.name .. "(…) }" end
   if type(value) ~= "table" then return nil, "a list of fs verbs and functions" end
   local found = { visited = 0 }
-  local problem = flatten(value, found, 1)
-  if problem then return nil, problem end
-  found.visited = nil
-  return found
+  local refusal = flatten(value, found, 1)
+  if refusal then return nil, refusal end
+  local mistakes = found.mistakes
+  found.visited, found.mistakes = nil, nil
+  return found, mistakes
 end
 
 return M

@@ -169,48 +169,74 @@ local WITH_TERMINAL <const> = {
     expected = "\"relay\", \"capture\" or \"pipe\"" },
 }
 
-local function check_terminal(options)
-  if not options.tty then return end
-  if (options.stdin == "pipe") ~= (options.stdout == "pipe") then
-    error("with tty, stdin and stdout are both \"pipe\", or none is: process.terminal is both", 4)
+--- Adds the mistakes that a terminal makes of what is said of the streams, as far as that is good by itself.
+local function check_terminal(options, wrong, mistakes)
+  local one_pipe = (options.stdin == "pipe") ~= (options.stdout == "pipe")
+  if one_pipe and not (wrong.stdin or wrong.stdout) then
+    mistakes = check.add(mistakes, "", "with tty, stdin and stdout are both \"pipe\", or none is: process.terminal is both")
   end
   for name, accepts in pairs(WITH_TERMINAL) do
     local value = options[name]
     if value ~= nil and not accepts.value(value) then
-      error(("with tty, %s must be %s (got %s)"):format(name, accepts.expected, check.describe(value)), 4)
+      mistakes = check.add(mistakes, ("with tty, %s must be "):format(name), accepts.expected,
+        (" (got %s)"):format(check.describe(value)))
     end
   end
+  return mistakes
+end
+
+--- The words of a command, or those of another one when there are none.
+local function read_words(given, command)
+  local n = rawlen(given)
+  if n == 0 and command and #command > 0 then return table.move(command, 1, #command, 1, {}) end
+  if n == 0 then return nil, { "no command: neither the call nor the recipe names one" } end
+  local argv, mistakes = {}, nil
+  for i = 1, n do
+    local word, problem = check.word(rawget(given, i))
+    if not word then mistakes = check.add(mistakes, ("word %d of the command must be "):format(i), problem) end
+    argv[i] = word
+  end
+  return argv, mistakes
+end
+
+--- The named options.
+-- @treturn table those that are good
+-- @treturn ?table the mistakes of the others
+local function read_options(given, mistakes)
+  local options, wrong = {}, {}
+  for key, value in next, given do
+    local accepts = TYPES[key]
+    if accepts then
+      local good, expected = accepts(value)
+      if good == nil then
+        mistakes = check.add(mistakes, key .. " must be ", expected, (" (got %s)"):format(check.describe(value)))
+        wrong[key] = true
+      end
+      options[key] = good
+    elseif math.type(key) ~= "integer" then
+      mistakes = check.add(mistakes, "", (check.unknown("option", key, NAMES)))
+      if #mistakes == check.MAX_TOLD then break end
+    end
+  end
+  if options.tty then mistakes = check_terminal(options, wrong, mistakes) end
+  return options, mistakes
 end
 
 local M = { list = OPTIONS }
 
---- Checks and copies the table of a run; raises at the caller's caller.
+--- Checks and copies the table of a run; raises at the caller's caller, with all mistakes.
 -- @treturn table the options
 -- @treturn table argv, the caller's own
 function M.read(given, command)
   if type(given) ~= "table" then error("run: a table of words and options expected, got " .. check.describe(given), 3) end
-  local options, argv = {}, {}
-  for i = 1, rawlen(given) do
-    local word, problem = check.word(rawget(given, i))
-    if not word then error(("word %d of the command must be %s"):format(i, problem), 3) end
-    argv[i] = word
+  local argv, mistakes = read_words(given, command)
+  local options
+  options, mistakes = read_options(given, mistakes)
+  if mistakes then
+    table.sort(mistakes)
+    error(table.concat(mistakes, "\n"), 3)
   end
-  for key, value in next, given do
-    if math.type(key) ~= "integer" then
-      local accepts = TYPES[key]
-      if not accepts then
-        local near = type(key) == "string" and check.nearest(key, NAMES)
-        error(("unknown option %s%s"):format(check.describe(key), near and (" (did you mean '%s'?)"):format(near) or ""), 3)
-      end
-      local good, expected = accepts(value)
-      if good == nil then error(("%s must be %s (got %s)"):format(key, expected, check.describe(value)), 3) end
-      options[key] = good
-    end
-  end
-  check_terminal(options)
   options.time_steps = options.time_steps and require "nslua.steps".new() or nil
-  if #argv == 0 and command then table.move(command, 1, #command, 1, argv) end
-  if #argv == 0 then error("no command: neither the call nor the recipe names one", 3) end
   return options, argv
 end
 

@@ -41,45 +41,47 @@ local function line_of(at, name)
   return found
 end
 
-local function complain(problems, title, at, key, message, ...)
-  local name = type(key) == "string" and key or nil
-  problems[#problems + 1] = {
-    at = name and line_of(at, name) or at, message = title .. ": " .. message:format(...),
-  }
+--- Adds mistakes, of what is at a key of the recipe.
+local function complain(problems, title, at, key, what)
+  local place = type(key) == "string" and line_of(at, key) or at
+  for _, message in ipairs(what) do problems[#problems + 1] = { at = place, message = title .. ": " .. message } end
 end
 
---- Checks fields and copies them, raw; mistakes go into `problems`. `unset` is kept as it is.
+--- Checks a field and copies it, raw. `unset` is kept as it is.
+local function read_field(field, value)
+  if rawequal(value, unset) then return unset end
+  if field.merge ~= "map" or type(value) ~= "table" then return field.type(value) end
+  local kept, removed = {}, {}
+  for key, item in next, value do
+    if rawequal(item, unset) then removed[key] = unset else kept[key] = item end
+  end
+  local good, expected = field.type(kept)
+  for key in next, good and removed or {} do good[key] = unset end
+  return good, expected
+end
+
+--- Checks fields and copies them; mistakes go into `problems`.
+-- @treturn table what is good of them
+-- @treturn table the fields that are not, or that a misspelt one may stand for, as a set
 local function read_fields(fields, title, at, problems)
-  local recipe = {}
+  local recipe, wrong = {}, {}
   for key, value in next, fields do
     local field = schema.by_name[key]
-    if not field then
-      local near = type(key) == "string" and check.nearest(key, schema.names)
-      complain(problems, title, at, key, "unknown field %s%s", check.describe(key),
-        near and (" (did you mean '%s'?)"):format(near) or "")
-    elseif rawequal(value, unset) then
-      recipe[key] = unset
-    else
-      local without = value
-      local removed
-      if field.merge == "map" and type(value) == "table" then
-        without, removed = {}, {}
-        for k, item in next, value do
-          if rawequal(item, unset) then removed[k] = unset else without[k] = item end
-        end
+    if field then
+      local good, expected = read_field(field, value)
+      if expected then
+        complain(problems, title, at, key, check.add(nil, key .. " must be ", expected,
+          type(value) == "table" and "" or (" (got %s)"):format(check.describe(value))))
       end
-      local good, expected = field.type(without)
-      if good == nil then
-        complain(problems, title, at, key, "%s must be %s%s", key, expected,
-          type(value) == "table" and "" or (" (got %s)"):format(check.describe(value)))
-      else
-        if key == "fs" then entry.complain(good, problems) end
-        for k in pairs(removed or {}) do good[k] = unset end
-        recipe[key] = good
-      end
+      if good == nil then wrong[key] = true end
+      recipe[key] = good
+    elseif #problems < check.MAX_TOLD then
+      local message, near = check.unknown("field", key, schema.names)
+      complain(problems, title, at, key, { message })
+      if near then wrong[near] = true end
     end
   end
-  return recipe
+  return recipe, wrong
 end
 
 -- -- merging --
@@ -135,7 +137,8 @@ end
 local function by_place(a, b)
   local line_a, line_b = tonumber((a.at or ""):match ":(%d+)$") or 0, tonumber((b.at or ""):match ":(%d+)$") or 0
   if line_a ~= line_b then return line_a < line_b end
-  return a.message < b.message
+  if a.message ~= b.message then return a.message < b.message end
+  return (a.at or "") < (b.at or "")
 end
 
 --- A box of checked fields, or an error raised with all mistakes.
@@ -145,12 +148,10 @@ local function make(name, base, fields, at, target)
   end
   local title = "sandbox<" .. (name or "") .. ">"
   local problems = {}
-  local more = read_fields(fields, title, at, problems)
-  local recipe, new, joined
-  if #problems == 0 then
-    recipe = merge(base, more)
-    new, joined = consistency.check(recipe, problems, at)
-  end
+  local more, wrong = read_fields(fields, title, at, problems)
+  local recipe = merge(base, more)
+  for key in next, wrong do recipe[key] = nil end
+  local new, joined = consistency.check(recipe, problems, at, wrong)
   if #problems > 0 then
     table.sort(problems, by_place)
     error(Error.misuse(problems))

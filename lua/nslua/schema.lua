@@ -34,21 +34,23 @@ end
 --- Array part: exactly these are new. Named keys only: all are new, but for these.
 local function namespaces(value)
   if type(value) ~= "table" then return nil, "a table, as { \"uts\", \"ipc\" } or { net = false }" end
-  local named = {}
-  local listed = {}
+  local named, listed, mistakes = {}, {}, nil
   for key, item in next, value do
-    if math.type(key) == "integer" then
-      local good, problem = kind(item)
-      if not good then return nil, "a table of " .. problem .. " (not " .. check.describe(item) .. ")" end
+    local is_listed = math.type(key) == "integer"
+    local name = key
+    if is_listed then name = item end
+    local good, problem = kind(name)
+    if not good then
+      mistakes = check.add(mistakes, "a table of ", problem, (" (not %s)"):format(check.describe(name)))
+    elseif is_listed then
       listed[good] = true
     else
-      local good, problem = kind(key)
-      if not good then return nil, "a table of " .. problem .. " (not " .. check.describe(key) .. ")" end
       local how, what = check.any_of(check.boolean, check.source, joined, good == "pid" and placed or nil)(item)
-      if how == nil then return nil, ("a table where %s is %s"):format(key, what) end
+      if how == nil then mistakes = check.add(mistakes, ("a table where %s is "):format(key), what) end
       named[key] = how
     end
   end
+  if mistakes then return nil, mistakes end
   local all = next(named) ~= nil and next(listed) == nil
   return { listed = listed, named = named, all = all }
 end
@@ -109,20 +111,23 @@ local function inherited(value)
   return set
 end
 
+local variables_of = check.map_of(variable_name, check.any_of(check.text, check.one_of { false }))
+
 local function env(value)
-  local rest, passed = {}, nil
+  local rest, passed, mistakes = {}, nil, nil
   if type(value) ~= "table" then return nil, "a table of variables" end
   for name, item in next, value do
     if name == "inherit" then
       local names, problem = inherit(item)
-      if not names then return nil, "a table where inherit is " .. problem end
+      if not names then mistakes = check.add(mistakes, "a table where inherit is ", problem) end
       passed = names
     else
       rest[name] = item
     end
   end
-  local variables, problem = check.map_of(variable_name, check.any_of(check.text, check.one_of { false }))(rest)
-  if not variables then return nil, problem end
+  local variables, problem = variables_of(rest)
+  if not variables then mistakes = check.add(mistakes, "", problem) end
+  if mistakes then return nil, mistakes end
   variables.inherit = passed
   return variables
 end
