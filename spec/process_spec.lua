@@ -327,6 +327,27 @@ describe("running a program", function()
       assert.equal(process:wait(), process:wait(0))
     end)
 
+    it("waiting for no time or no fd is misuse, said to the caller, and ends nothing", function()
+      local process <close> = assert(light:spawn { "sleep", "9" })
+      for _, bad in ipairs { { "x" }, { {} }, { 0 / 0 }, { 0, "x" }, { nil, {} } } do
+        local ok, err = pcall(function() local _ = process:wait(bad[1], bad[2]) end)
+        assert.is_false(ok)
+        assert.matches("process_spec%.lua:%d+: wait: .* expected, got ", err)
+      end
+      assert.is_number(process.pid)
+    end)
+
+    it("a process says whether it runs, has ended or is closed", function()
+      local process = assert(light:spawn { "true" })
+      local closed = assert(light:spawn { "sleep", "9" })
+      assert.equal("process (running)", tostring(process))
+      process:wait()
+      closed:close()
+      assert.same({ "process (ended)", "process (closed)" }, { tostring(process), tostring(closed) })
+      process:close()
+      assert.equal("process (ended)", tostring(process))
+    end)
+
     it("wait after close is an error that tells, not a crash", function()
       local process = assert(light:spawn { "sleep", "5" })
       process:close()

@@ -351,6 +351,24 @@ describe("a call of run", function()
   end)
 end)
 
+describe("a method of a sandbox", function()
+  it("is called with a sandbox", function()
+    local box = sandbox {}
+    for _, name in ipairs { "with", "run", "spawn", "plan", "lint", "explain" } do
+      for _, other in ipairs { {}, "box", box.name } do
+        assert.matches("^.*" .. HERE .. "not a sandbox", mistake(function() local _ = box[name](other, {}) end), name)
+      end
+    end
+  end)
+
+  it("refuses options that it has not", function()
+    local box = sandbox {}
+    assert.matches("^.*" .. HERE .. "explain: options must be a table of json", mistake(function() local _ = box:explain(5) end))
+    assert.matches("a table of json %(not 'jso'; did you mean 'json'%?%)$", mistake(box.explain, box, { jso = true }))
+    assert.matches("json is true or false %(not 1%)$", mistake(box.explain, box, { json = 1 }))
+  end)
+end)
+
 describe("a recipe is read raw", function()
   it("so neither its tables nor the values in them are asked anything", function()
     local ran = {}

@@ -28,6 +28,12 @@ function M.add(mistakes, before, what, after)
   return mistakes
 end
 
+--- Mistakes as text, in one order.
+function M.told(mistakes)
+  table.sort(mistakes)
+  return table.concat(mistakes, "\n")
+end
+
 --- "'a', 'b' or 'c'"
 function M.alternatives(names)
   local quoted = {}

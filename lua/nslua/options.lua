@@ -232,10 +232,7 @@ function M.read(given, command)
   local argv, mistakes = read_words(given, command)
   local options
   options, mistakes = read_options(given, mistakes)
-  if mistakes then
-    table.sort(mistakes)
-    error(table.concat(mistakes, "\n"), 3)
-  end
+  if mistakes then error(check.told(mistakes), 3) end
   options.time_steps = options.time_steps and require "nslua.steps".new() or nil
   return options, argv
 end

@@ -1,6 +1,7 @@
 --- A running sandbox, and the result of one.
 -- @classmod nslua.process
 local Error = require "nslua.error"
+local check = require "nslua.check"
 local names = require "nslua.names"
 local start = require "nslua.start"
 local streams = require "nslua.streams"
@@ -37,7 +38,9 @@ Process.__index = function(self, key)
   if key == "pollfd" then return pollfd(self) end
 end
 
-function Process:__tostring() return ("process (%s)"):format(self.result and "ended" or "running") end
+function Process:__tostring()
+  return ("process (%s)"):format(self.result and "ended" or self.closed and "closed" or "running")
+end
 
 --- The payload's pid as the host sees it; nil when it has ended.
 function Process:payload_pid()
@@ -215,6 +218,12 @@ end
 -- @treturn[3] false when there is something to read on `fd`
 -- @raise what a function raises that is stdin, stdout or stderr; the sandbox has ended then
 function Process:wait(seconds, fd)
+  if seconds and (type(seconds) ~= "number" or seconds ~= seconds) then
+    error("wait: seconds expected, got " .. check.describe(seconds), 2)
+  end
+  if fd and math.type(fd) ~= "integer" and type(fd) ~= "userdata" then
+    error("wait: an fd or file expected, got " .. check.describe(fd), 2)
+  end
   local until_time = seconds and sys.clock() + seconds
   if self.closed and not self.result then return nil, Error.new { step = "wait", errno = ECHILD } end
   local raw <close> = self.terminal and not self.result and self.terminal:enter() or nil -- luacheck: ignore raw

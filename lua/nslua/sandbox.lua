@@ -203,7 +203,7 @@ end
 -- @tparam table fields
 -- @treturn sandbox
 function Box:with(fields)
-  local own = state[self]
+  local own = state_of(self, 3)
   return make(own.name, own.recipe, fields, entry.location(2), own.target)
 end
 
@@ -263,15 +263,20 @@ function Box:lint()
   return require("nslua.lint").of(ready)
 end
 
+local explain_options = check.record { json = check.boolean }
+
 --- The sandbox as a tree, for people.
 -- @tparam[opt] table options json = true for machines
 -- @treturn[1] string
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
+-- @raise for a wrong option
 function Box:explain(options)
+  local checked, expected = explain_options(options or {})
+  if not checked then error(check.told(check.add(nil, "explain: options must be ", expected)), 2) end
   local ready, err = compiled(self)
   if not ready then return nil, err end
-  return require("nslua.explain").render(tostring(self), ready, options or {})
+  return require("nslua.explain").render(tostring(self), ready, checked)
 end
 
 --- sandbox{ … } or sandbox "name" { … }
