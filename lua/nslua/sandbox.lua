@@ -141,6 +141,13 @@ local function by_place(a, b)
   return (a.at or "") < (b.at or "")
 end
 
+--- A mistake of the whole recipe, at the line of the field that it begins with; entries have their own.
+local function placed(problem, title, at)
+  if problem.at ~= at or problem.message:find "^fs%." then return problem end
+  local name = problem.message:match "^%w+"
+  return { at = schema.by_name[name] and line_of(at, name) or at, message = title .. ": " .. problem.message }
+end
+
 --- A box of checked fields, or an error raised with all mistakes.
 local function make(name, base, fields, at, target)
   if type(fields) ~= "table" then
@@ -151,7 +158,10 @@ local function make(name, base, fields, at, target)
   local more, wrong = read_fields(fields, title, at, problems)
   local recipe = merge(base, more)
   for key in next, wrong do recipe[key] = nil end
-  local new, joined = consistency.check(recipe, problems, at, wrong)
+  local contradictions = {}
+  local new, joined = consistency.check(recipe, contradictions, at, wrong)
+  for i, contradiction in ipairs(contradictions) do contradictions[i] = placed(contradiction, title, at) end
+  table.move(contradictions, 1, #contradictions, #problems + 1, problems)
   if #problems > 0 then
     table.sort(problems, by_place)
     error(Error.misuse(problems))
