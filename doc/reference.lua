@@ -62,7 +62,7 @@ end
 
 local function option_words(verb, option)
   local _, expected = verb.options { [option] = print }
-  return expected:match("^a table where " .. option .. " is (.*) %(not a function%)$")
+  return expected[1]:match("^a table where " .. option .. " is (.*) %(not a function%)$")
 end
 
 local function signature(verb)
