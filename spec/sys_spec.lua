@@ -238,6 +238,10 @@ describe("nslua.sys", function()
       assert(sys.mknod(dirfd, "new/fifo", "fifo", tonumber("600", 8)))
       assert(sys.symlink("anywhere", dirfd, "new/symlink"))
       assert(sys.write_file(dirfd, "new/file", "\0bytes", tonumber("644", 8)))
+      for _, number in ipairs { { 1 << 12, 0 }, { 0, 1 << 20 }, { -1, 0 } } do
+        local errno = select(3, sys.mknod(dirfd, "new/device", "char", 0, table.unpack(number)))
+        assert.equal("EINVAL", errno and select(2, sys.strerror(errno)))
+      end
       assert.same({ "directory", "fifo", "link", "file" }, { sys.stat(directory .. "/new/deep/er").type,
         sys.stat(directory .. "/new/fifo").type, sys.lstat(directory .. "/new/symlink").type,
         sys.stat(directory .. "/new/file").type })

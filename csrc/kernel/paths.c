@@ -247,9 +247,11 @@ static unsigned long device_number(unsigned long major, unsigned long minor) {
 /** @see mknodat(2) */
 long kernel_mknod(struct call *call) {
   const char *last;
+  unsigned long major = (unsigned long)ARG_INT(4), minor = (unsigned long)ARG_INT(5);
+  if (major >> 12 || minor >> 20) return -EINVAL; /* each would run into the other's bits */
   long parent = open_parent(call, ARG_FD(0), ARG_STR(1), ARG_INT(6), 0, &last);
   if (parent < 0 && parent != AT_FDCWD) return parent;
-  unsigned long device = device_number((unsigned long)ARG_INT(4), (unsigned long)ARG_INT(5));
+  unsigned long device = device_number(major, minor);
   long r =
       at_last(call, ARG_STR(1), SYSCALL(mknodat, parent, last, ARG_INT(2) | ARG_INT(3), device));
   close_unless(parent, ARG_FD(0));
