@@ -35,7 +35,7 @@ end
 describe("control groups", function()
   it("are said in the error when there are none to be had: which, where, and what gives them", function()
     if possible then return pending "they are to be had" end
-    assert.matches("^limits%.memory: .*cgroup", tostring(problems.memory))
+    assert.matches("^spec/cgroup_spec.lua:%d+: limits%.memory: .*cgroup", tostring(problems.memory))
     assert.matches("root", tostring(problems.memory))
     assert.matches("best_effort = true", problems.memory.hint)
   end)

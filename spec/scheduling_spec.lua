@@ -18,6 +18,8 @@ local function of_host() return (probe.shell(SEEN):gsub("\n$", "")) end
 
 local function mistake(value) return inside.mistake(sandbox, { scheduling = value }) end
 
+local HERE <const> = "^spec/scheduling_spec.lua:%d+: "
+
 local function error_of(scheduling) return select(2, inside.run(sandbox { scheduling = scheduling }, { "true" })) end
 
 --- The numbers of the CPUs that we may use.
@@ -127,9 +129,9 @@ end)
 describe("a priority above the caller's own", function()
   it("is not to be had in a new user namespace: the error says so", function()
     for _, case in ipairs {
-      { { nice = -20 }, "^scheduling: Permission denied %(EACCES%);\n  a nice value below the caller's own is root's" },
-      { { ionice = "realtime" }, "^scheduling: Operation not permitted %(EPERM%);\n  the class realtime is root's" },
-      { { oom_score_adj = -1000 }, "^oom_score_adj: Permission denied %(EACCES%);\n  a value below" },
+      { { nice = -20 }, HERE .. "scheduling: Permission denied %(EACCES%);\n  a nice value below the caller's own is root's" },
+      { { ionice = "realtime" }, HERE .. "scheduling: Operation not permitted %(EPERM%);\n  the class realtime is root's" },
+      { { oom_score_adj = -1000 }, HERE .. "oom_score_adj: Permission denied %(EACCES%);\n  a value below" },
     } do assert.matches(case[2], error_of(case[1])) end
   end)
 
@@ -153,7 +155,7 @@ end)
 describe("the CPUs of a recipe", function()
   it("are all there, or it is an error", function()
     for _, affinity in ipairs { { LAST_CPU, 4095 }, { 4095 } } do
-      assert.matches("^scheduling: Invalid argument %(EINVAL%);\n  a CPU is not there", error_of { affinity = affinity })
+      assert.matches(HERE .. "scheduling: Invalid argument %(EINVAL%);\n  a CPU is not there", error_of { affinity = affinity })
     end
   end)
 end)
@@ -178,7 +180,7 @@ describe("core scheduling", function()
   end)
 
   it("is an error where the kernel lacks it", function()
-    assert.matches("^nil\tscheduling: Invalid argument %(EINVAL%);\n  this kernel is older than Linux 5",
+    assert.matches("^nil\t[^\n]*program%d+.lua:%d+: scheduling: Invalid argument %(EINVAL%);\n  this kernel is older than Linux 5",
       (with_answer(22, RUN)))
   end)
 

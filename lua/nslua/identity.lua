@@ -149,8 +149,11 @@ local function choose_id(self, kind, wanted, user)
   if map then host = outside(map, id)
   elseif self.privileged then host = self.private[kind]
   elseif is_host_root(self.caller) then
-    return "this root cannot give the payload another id than the host's 0, for want of the capabilities setuid, setgid or "
-      .. "sys_admin, or of ids in its user namespace; 0 is mapped only where user.uid_map and user.gid_map say so"
+    error(Error.new {
+      step = "user", hint = "user.uid_map and user.gid_map may map 0 nevertheless",
+      reason = "this root cannot give the payload another id than the host's 0, for want of the capabilities setuid, setgid or "
+        .. "sys_admin, or of ids in its user namespace",
+    })
   else host = caller_id end
   if not host then
     return ("the %s %d is not mapped: say how with user.%s_map"):format(kind, id, kind)

@@ -176,12 +176,13 @@ local function state_of(box, level) return state[box] or error("not a sandbox: c
 -- Fields that errors have another word for than their name.
 local FIELDS <const> = {
   step = "steps", namespace = "namespaces", join = "namespaces", ["function"] = "fs", program = "seccomp",
+  oom_score_adj = "scheduling", uid_map = "user", gid_map = "user",
 }
 
 --- Gives an error the line of the field that its step begins with, as "cwd /src"; not where a run has said that itself.
 local function located(box, err)
   local own = state[box]
-  local word, rest = err.step:match "^(%w+) ?(.*)$"
+  local word, rest = err.step:match "^([%w_]+) ?(.*)$"
   local name = FIELDS[word] or word
   local value = own.recipe[name]
   local said = type(value) == "table" and rawlen(value) > 0 and name == "command" and value[1] or value
