@@ -500,7 +500,8 @@ describe("with", function()
 
   it("checks the whole that comes of it", function()
     local box = sandbox "whole" { hostname = "a" }
-    assert.matches(HERE .. "sandbox<whole>: hostname and domainname need", mistake(function() local _ = box:with { namespaces = { "user" } } end))
+    assert.matches(HERE .. "sandbox<whole>: hostname and domainname need",
+      mistake(function() local _ = box:with { namespaces = { "user" } } end))
     assert.matches("unknown field 'hostnam'", mistake(function() return box:with { hostnam = "x" } end))
     assert.matches("already taken", mistake(function()
       return box:with { fs = { fs.tmpfs "/x", fs.dir "/x" } }

@@ -156,7 +156,8 @@ describe("a map of an ordinary caller", function()
     local map = { { 0, 1, 5 } }
     local result, message = inside.run(sandbox { user = { uid_map = map, gid_map = map } }, { "true" })
     assert.is_nil(result)
-    assert.matches("^spec/subordinate_spec.lua:%d+: gid_map: newgidmap refuses the map 0 1 5: newgidmap: .*not allowed.*;\n  /etc/subgid must give", message)
+    assert.matches("^spec/subordinate_spec.lua:%d+: gid_map: newgidmap refuses the map 0 1 5: newgidmap: .*not allowed.*;\n"
+      .. "  /etc/subgid must give", message)
   end)
 end)
 
