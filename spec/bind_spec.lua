@@ -117,6 +117,9 @@ describe("the options of fs.ro and fs.rw", function()
       local result, err = sandbox { fs = { fs.os(), last and part or shared, last and shared or part } }:run { "ls", "/y", stdout = "capture" }
       return result and result.stdout or tostring(err)
     end
+    assert.equal("no, no, yes", probe.shell(([[cd %s && %s/%s -e 'for i, path in ipairs { "planted", "./planted", "usual" } do
+      io.write(i > 1 and ", " or "", sandbox { fs = { fs.os(), fs.rw(".", "/x"), fs.ro(path, "/y") } }:run { "true" } and "yes" or "no")
+    end']]):format(outer, sys.getcwd(), probe.nslua)))
     for _, last in ipairs { false, true } do
       assert.equal("file\n", try("/usual", nil, last))
       assert.equal("file\n", try("//usual/.", nil, last))

@@ -14,6 +14,7 @@ function M.absolute(path) return path:sub(1, 1) == "/" and path or sys.getcwd() 
 
 --- A path without what it says twice: "/a//./b/" is "/a/b".
 function M.tidy(path)
+  if not path:find "/[/.]" and not path:find "/$" then return path end -- as most are
   local short = path:gsub("/%.%f[/\0]", ""):gsub("/+", "/"):gsub("(.)/$", "%1")
   return short == "" and "/" or short
 end

@@ -41,7 +41,7 @@ function Plan.new(fields)
   self.current = self.tree
   self.owners = {}    -- who recorded an operation, by its note
   self.mounted = {}   -- target -> whether what is mounted there is ours
-  self.writable = {}  -- sources that the payload can write
+  self.writable = {}  -- set of the sources that the payload can write
   self.given = {}     -- targets of what the recipe itself shares, which is somebody's: not ours, nor the system's
   self.links = {}     -- our own symbolic links
   self.below = {}     -- paths that have something mounted or linked below them
@@ -195,17 +195,24 @@ function Plan:declare_mount(path, own)
   note_parents(self, path)
 end
 
+local function place_of(source) return paths.tidy(paths.absolute(source)) end
+
 --- Notes a tree of the host's that the payload can write.
 function Plan:note_writable(source)
-  if type(source) == "string" then self.writable[#self.writable + 1] = paths.tidy(source) end
+  if type(source) == "string" then self.writable[place_of(source)] = true end
 end
 
---- The first of these trees that a path of the host lies in, as it is written; and the way from there.
+--- The outermost of these trees that a path of the host lies in, as it is written; and the way from there.
 function Plan:writable_above(source)
-  for _, tree in ipairs(self.writable) do
-    local path = paths.tidy(source)
-    if path ~= tree and paths.within(path, tree) then return tree, path:sub(#tree + 1) end
+  if next(self.writable) == nil then return nil end
+  local path = place_of(source)
+  local slash = path:find("/", 2, true)
+  while slash do
+    local tree = path:sub(1, slash - 1)
+    if self.writable[tree] then return tree, path:sub(slash) end
+    slash = path:find("/", slash + 1, true)
   end
+  if self.writable["/"] and path ~= "/" then return "/", path end
 end
 
 -- -- mounts --
