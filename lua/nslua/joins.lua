@@ -1,9 +1,7 @@
 --- Namespaces that a recipe joins, and what is new in them.
 -- @module nslua.joins
-local Error = require "nslua.error"
 local clock = require "nslua.clock"
 local scheduling = require "nslua.scheduling"
-local sys = require "nslua.sys"
 
 local M = {}
 
@@ -16,17 +14,13 @@ end
 
 --- The fd of a namespace that a recipe joins. The kernel is not told its kind everywhere, and would join another.
 local function handle_of(kind, wanted)
-  local ns, handle, step = require "nslua.ns", wanted, "namespace " .. kind
+  local ns, step = require "nslua.ns", "namespace " .. kind
   if type(wanted) == "string" then
-    local message, errno
-    step = step .. " " .. wanted
-    handle, message, errno = ns.patiently(function() return sys.open(nil, wanted, "read") end)
-    if not handle then
-      return nil, Error.new { op = "open", step = step, path = wanted, errno = errno, reason = not errno and message or nil }
-    end
+    local handle, err = ns.at(wanted, step .. " " .. wanted, kind)
+    return handle and handle.fd, err
   end
-  local actual, err = ns.kind_of(handle, step, kind)
-  return actual and handle, err
+  local actual, err = ns.kind_of(wanted, step, kind)
+  return actual and wanted, err
 end
 
 --- Joins those of these kinds. A new user namespace has no say over what is joined: that comes before it, by a process of

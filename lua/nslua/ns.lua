@@ -131,6 +131,16 @@ function M.patiently(look)
   end
 end
 
+--- Opens a path that is a namespace's, of this kind if one is said.
+-- @treturn[1] nslua.namespace
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function M.at(path, step, kind)
+  local fd, message, errno = M.patiently(function() return sys.open(nil, path, "read") end)
+  if fd then return handle_of(fd, step, kind) end
+  return nil, Error.new { op = "open", step = step, path = path, errno = errno, reason = not errno and message or nil }
+end
+
 --- Opens a namespace: of a process, of a kind; or at a path, as /run/netns/x.
 -- @tparam integer|string of a pid or a path
 -- @tparam[opt] string kind as "net"; of a pid it must be said
@@ -145,9 +155,7 @@ function M.open(of, kind)
     path = ("/proc/%d/ns/%s"):format(of, FILES[kind])
   end
   if type(path) ~= "string" then error("ns.open: a pid or a path, not " .. check.describe(of), 2) end
-  local fd, _, errno = M.patiently(function() return sys.open(nil, path, "read") end)
-  if not fd then return nil, failure("namespace " .. path, errno) end
-  return handle_of(fd, "namespace " .. path, kind)
+  return M.at(path, "namespace " .. path, kind)
 end
 
 --- What writes the maps of a new user namespace, in which an ordinary caller is itself.
