@@ -2,6 +2,7 @@
 -- list of words, one for each of its mistakes, in any order.
 -- Tables are read raw and copied, so no metamethod of a recipe ever runs.
 -- @module nslua.check
+local is_tidy = require("nslua.path").is_tidy
 local sorted = require("nslua.names").sorted
 local sys = require "nslua.sys"
 
@@ -13,6 +14,14 @@ local MAX_LIST <const> = 20000
 M.MAX_TOLD = 100
 
 local function expected(what) return nil, what end
+
+--- A plain table with the plain tables in it, copied; anything else as it is.
+function M.copy(value)
+  if type(value) ~= "table" or getmetatable(value) ~= nil then return value end
+  local copy = {}
+  for key, item in next, value do copy[key] = M.copy(item) end
+  return copy
+end
 
 --- Adds to the mistakes of a whole those of a part, in the words of the whole.
 -- @tparam ?table mistakes a list of words
@@ -67,7 +76,7 @@ function M.nearest(name, names)
     return row[#b]
   end
   local best, best_distance
-  if #name > 40 then return nil end
+  if type(name) ~= "string" or #name > 40 then return nil end
   for _, candidate in ipairs(names) do
     local d = distance(name:lower(), candidate)
     if not best or d < best_distance then best, best_distance = candidate, d end
@@ -77,7 +86,7 @@ end
 
 --- "unknown field 'hostnam' (did you mean 'hostname'?)", and that name.
 function M.unknown(what, name, names)
-  local near = type(name) == "string" and M.nearest(name, names) or nil
+  local near = M.nearest(name, names)
   return ("unknown %s %s%s"):format(what, M.describe(name), near and (" (did you mean '%s'?)"):format(near) or ""), near
 end
 
@@ -172,7 +181,7 @@ end
 function M.target(value)
   local path, problem = M.inside(value)
   if not path then return nil, problem end
-  if #path < 256 and not path:find "/[/.]" and not path:find "/$" then return path end -- as most are
+  if #path < 256 and is_tidy(path) then return path end -- as most are
   local components = {}
   for component in path:gmatch "[^/]+" do
     if component == ".." then return expected "a path without '..'" end
@@ -286,7 +295,7 @@ end
 function M.record(fields)
   local function words() return "a table of " .. table.concat(sorted(fields), ", ") end
   local function unknown(key)
-    local near = type(key) == "string" and M.nearest(key, sorted(fields))
+    local near = M.nearest(key, sorted(fields))
     return ("%s (not %s%s)"):format(words(), M.describe(key), near and ("; did you mean '%s'?"):format(near) or "")
   end
   return function(value)

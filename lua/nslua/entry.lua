@@ -100,22 +100,14 @@ function M.is(value) return getmetatable(value) == Entry end
 
 local MAX_DEPTH <const>, MAX_ENTRIES <const> = 8, 20000
 
---- A plain table with the plain tables in it, copied; anything else as it is.
-local function copy_of(value)
-  if type(value) ~= "table" or getmetatable(value) ~= nil then return value end
-  local copy = {}
-  for key, item in next, value do copy[key] = copy_of(item) end
-  return copy
-end
-
 --- The recipe's own copy: what is done to an entry later does not change a sandbox.
 local function own(entry)
   local fields, options = { verb = nil, at = nil, source = nil, target = nil, options = nil }, {} -- room for all at once
   for key, value in next, entry do fields[key] = value end
-  for key, value in next, entry.options do options[key] = copy_of(value) end
+  for key, value in next, entry.options do options[key] = check.copy(value) end
   fields.options = options
   local nested = entry.verb.nested
-  if nested then fields[nested] = copy_of(fields[nested]) end
+  if nested then fields[nested] = check.copy(fields[nested]) end
   return setmetatable(fields, Entry)
 end
 
@@ -126,7 +118,7 @@ end
 
 --- Collects what is in a list and in those in it. What is visited counts, not what is found: a few lists that contain each
 --- other many times are to be refused at once, too.
--- @param found { visited =, mistakes =, … }, to which entries and functions are added
+-- @param found { list = {}, visited = 0, mistakes = nil }
 -- @treturn ?string why it is not looked at further
 local function flatten(value, found, depth)
   if depth > MAX_DEPTH then return "a list of entries nested at most 8 deep (is it cyclic?)" end
@@ -136,9 +128,9 @@ local function flatten(value, found, depth)
     found.visited = found.visited + 1
     if found.visited > MAX_ENTRIES then return ("a list of at most %d entries"):format(MAX_ENTRIES) end
     if M.is(item) then
-      found[#found + 1] = own(item)
+      found.list[#found.list + 1] = own(item)
     elseif type(item) == "function" then
-      found[#found + 1] = item
+      found.list[#found.list + 1] = item
     elseif type(item) == "table" and getmetatable(item) == nil then
       local problem = flatten(item, found, depth + 1)
       if problem then return problem end
@@ -158,12 +150,10 @@ end
 function M.list(value)
   if M.is(value) then return nil, "a list: { " .. "fs." .. value.verb.name .. "(…) }" end
   if type(value) ~= "table" then return nil, "a list of fs verbs and functions" end
-  local found = { visited = 0 }
+  local found = { list = {}, visited = 0 }
   local refusal = flatten(value, found, 1)
   if refusal then return nil, refusal end
-  local mistakes = found.mistakes
-  found.visited, found.mistakes = nil, nil
-  return found, mistakes
+  return found.list, found.mistakes
 end
 
 return M

@@ -2,6 +2,7 @@
 -- payload holds.
 -- @module nslua.start
 local Error = require "nslua.error"
+local own = require("nslua.check").copy -- who changes a result changes nothing for others
 local descriptor = require "nslua.descriptor"
 local failure = require "nslua.failure"
 local names = require "nslua.names"
@@ -109,14 +110,6 @@ local function labels(operations, owners, indices, list)
   end
 end
 
---- A result's own: who changes it changes nothing for others.
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local result = {}
-  for key, item in pairs(value) do result[key] = copy(item) end
-  return result
-end
-
 --- The inodes of the namespaces that are not the caller's.
 local function namespaces_of(ready, inodes)
   local result = {}
@@ -132,8 +125,8 @@ local function enforced_of(ready, payload, held, skipped)
     uid_map = payload.uid_map or ready.identity.uid_map, gid_map = payload.gid_map or ready.identity.gid_map,
     supplementary_groups = held.groups, capabilities = names.capabilities(held.effective),
     securebits = sys.flag_names("securebits", held.securebits), no_new_privs = held.no_new_privs, skipped = skipped,
-    seccomp = seccomp.enforced(ready.filters), landlock = copy(ready.landlock),
-    limits = copy(payload.limits), scheduling = copy(ready.recipe.scheduling),
+    seccomp = seccomp.enforced(ready.filters), landlock = own(ready.landlock),
+    limits = own(payload.limits), scheduling = own(ready.recipe.scheduling),
     setid_files = ready.plan.writes_as_owner and "refused" or "allowed",
   }
 end
@@ -434,7 +427,7 @@ local function run_stage(ready, payload, fds, userns, terminal, group, deadline,
   held, err = confirm(ready, stage, payload, deadline, terminal, group)
   if not held then return nil, err, group end
   if steps then steps:finish(stage:times(), payload.owners) end
-  local skipped_labels = ready.target and copy(ready.target.missed) or {}
+  local skipped_labels = ready.target and own(ready.target.missed) or {}
   labels(ready.sources, ready.owners, skipped, skipped_labels)
   labels(payload.operations, payload.owners, held.skipped, skipped_labels)
   return stage, enforced_of(ready, payload, held, skipped_labels), group
