@@ -5,15 +5,14 @@ local M = {}
 --- All that a file has.
 -- @tparam string path
 -- @tparam[opt] integer most bytes, where somebody else may have made it as long as he likes
--- @treturn[1] string
+-- @treturn[1] string; nil at once with `most` of an empty file
 -- @treturn[2] nil
 -- @treturn[2] string
 -- @treturn[2] integer errno
 function M.read(path, most)
   local file <close>, message, errno = io.open(path)
   if not file then return nil, message, errno end
-  if most then return file:read(most) or "" end
-  return file:read "a"
+  return file:read(most or "a")
 end
 
 return M

@@ -48,7 +48,7 @@ function Plan.new(fields)
   self.depth = 0      -- of verbs in verbs
   self.proc_files = {} -- register number -> name in /proc/self
   self.idmaps = {}    -- { register=, uid_map=, gid_map= }
-  self.writes_as_owner = self.writes_as_owner or false -- whether the payload could make a file that is somebody else's
+  self.writes_as_owner = false -- whether the payload could make a file that belongs to somebody else
   self.late = {}      -- functions of the section `seals`, called when the old root is gone
   self.needed = 0     -- capabilities that the stage keeps for it, as a mask
   return self

@@ -77,16 +77,18 @@ function M.attributes(options, read_only, idmap)
   return list
 end
 
+--- The section, whose next operation may find nothing where the entry says so.
+local function allowed(sources, e) return e.options.optional and sources:optional("ENOENT", "ENOTDIR") or sources end
+
 --- Records opening a source: a clone where the flags say so. In a tree that the payload can write no link is followed: an
 -- earlier run may have left it there; unless the entry says `follow`.
 function M.open(e, plan, flags)
   local sources, fd = plan.sources, verb.fd_of(e)
   if fd then return sources:open_tree(sources:reopen(fd), nil, flags) end
-  local function optional() return e.options.optional and sources:optional("ENOENT", "ENOTDIR") or sources end
   local writable, rest = plan:writable_above(e.source)
-  if not writable or e.options.follow then return optional():open_tree(nil, e.source, flags) end
-  local root = optional():open(nil, writable, { "path", "directory" })
-  return sources:open_tree(optional():open(root, rest, "path"), nil, flags)
+  if not writable or e.options.follow then return allowed(sources, e):open_tree(nil, e.source, flags) end
+  local root = allowed(sources, e):open(nil, writable, { "path", "directory" })
+  return sources:open_tree(allowed(sources, e):open(root, rest, "path"), nil, flags)
 end
 
 local RECURSIVE <const> = { "clone", "recursive" }
