@@ -35,6 +35,13 @@ function M.write(path, content, mode)
   if mode then M.shell(("chmod %s %s"):format(mode, path)) end
 end
 
+--- Makes a program of C source.
+function M.program(directory, name, source)
+  M.write(("%s/%s.c"):format(directory, name), source)
+  local output, status = M.shell(("cd %s && cc -O2 -o %s %s.c && chmod 755 %s"):format(directory, name, name, name))
+  assert(status == 0, output)
+end
+
 function M.read(path)
   local file = io.open(path)
   if not file then return nil end
