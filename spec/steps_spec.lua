@@ -21,6 +21,16 @@ local function places(steps, ...)
   return found
 end
 
+--- How long a step took at best: what the machine does besides only adds to that.
+local function least(box, name)
+  local least_of_all = math.huge
+  for _ = 1, 10 do
+    local steps = run(box).steps
+    least_of_all = math.min(least_of_all, steps[places(steps, name)[1]].seconds)
+  end
+  return least_of_all
+end
+
 describe("time_steps", function()
   local box = sandbox "timed" {
     fs = { fs.os(), fs.tmpfs "/scratch" },
@@ -48,16 +58,14 @@ describe("time_steps", function()
     end
     assert.is_true(sum > took / 4 and sum <= took, sum .. " of " .. took)
     assert.is_true(process:wait().steps == process.steps)
-    assert.is_true(run(first).steps[1].seconds < 0.0005)
-    assert.is_true(process.steps[1].seconds > run(first).steps[1].seconds)
+    assert.is_true(least(first, "compile") < process.steps[1].seconds / 2)
   end)
 
   it("sees which step is slow, in every process of the set-up", function()
     local slow = sandbox { init = false, steps = { function(plan) for _ = 1, 3000 do plan:umask(18) end end } }
     local steps = run(slow).steps
-    local quick, longest = steps[places(steps, "session")[1]], steps[places(steps, "step 1")[1]]
-    assert.equal("umask", longest.op)
-    assert.is_true(longest.seconds > quick.seconds)
+    assert.equal("umask", steps[places(steps, "step 1")[1]].op)
+    assert.is_true(least(slow, "step 1") > least(slow, "session"))
     assert.is_true(steps[places(steps, "PID namespace")[1]].seconds > 0)
   end)
 
