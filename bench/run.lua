@@ -114,6 +114,15 @@ local function exec()
   row("process:exec, against box:run", nil, measure.rounds(10, 30, LOOP .. " 0 exec", LOOP))
 end
 
+--- A call of a function that adds two numbers.
+local function calls()
+  local program = ("%s %s/call.lua %%d "):format(NSLUA, directory)
+  row("box:call, against box:run", nil, measure.rounds(10, 30, program .. "call", LOOP))
+  local warm = measure.rounds(10, 400, program .. "pool", OUT .. "/ping %d")
+  row("pool:call, warm, against a byte and back", nil, warm)
+  figure("  there and back", "us", 100, warm.ours)
+end
+
 --- 100 MB through stdout = "capture", and through a plain pipe.
 local function capture()
   local size, path = 100 << 20, OUT .. "/100MB"
@@ -161,6 +170,7 @@ attempt("nslua run, against unshare", against_unshare)
 attempt("nslua -e '', against lua5.4", start)
 attempt("filter", filter)
 attempt("exec", exec)
+attempt("calls", calls)
 attempt("capture", capture)
 attempt("binds", binds)
 attempt("compiling", compiling)

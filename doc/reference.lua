@@ -49,6 +49,16 @@ local function print_run()
   end
 end
 
+local function print_calls()
+  print "\n## Options of a call\n"
+  print "What `box:call { f, … }` takes besides the function. Of a pool, `box:pool` takes those of the process and `pool:call` and"
+  print "`pool:map` those of the call.\n"
+  head("option", "of", "values", "default", "")
+  for _, option in ipairs(require "nslua.call".list) do
+    row(code(option.name), option.of, code(option.values), cell(option.default), cell(option.doc))
+  end
+end
+
 -- -- verbs --
 
 --- The type of a verb's options refuses what is no table, and names the options; it refuses a function
@@ -200,6 +210,7 @@ print "# Reference\n"
 print "Made by `make doc` from the tables that nslua works with: do not edit.\n"
 print_fields()
 print_run()
+print_calls()
 print_verbs()
 print_options()
 print_profile()

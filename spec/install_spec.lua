@@ -19,6 +19,7 @@ local function plain_program(share, lib)
   return ([[cd / && env -u LD_PRELOAD LUA_PATH="%s/?.lua;%s/?/init.lua" LUA_CPATH="%s/?.so" lua5.4 -e '
     local nslua = require "nslua"
     local result = assert(nslua.sandbox { hostname = "plain" }:run { "hostname", stdout = "capture" })
+    assert(select(2, nslua.sandbox { fs = {} }:call(function(n) return n * 2 end, 21)) == 42)
     io.write(result.stdout, debug.getinfo(nslua.sandbox, "S").source)']]):format(share, share, lib)
 end
 

@@ -15,6 +15,9 @@ describe("doc/reference.md", function()
     for _, option in ipairs(require "nslua.options".list) do
       assert.truthy(text:find("\n| `" .. option.name .. "` |", 1, true), option.name)
     end
+    for _, option in ipairs(require "nslua.call".list) do
+      assert.truthy(text:find("\n| `" .. option.name .. "` | " .. option.of, 1, true), option.name)
+    end
     for name in pairs(require "nslua.fs".verbs) do assert.truthy(text:find("\n| `fs." .. name .. "(", 1, true), name) end
     for name in probe.read "csrc/kernel/primitives.def":gmatch "\nPRIMITIVE%(([%w_]+)" do
       assert.truthy(text:find("\n| `" .. name .. "` |", 1, true), name)

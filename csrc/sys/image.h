@@ -1,7 +1,9 @@
 #ifndef NSLUA_SYS_IMAGE_H
 #define NSLUA_SYS_IMAGE_H
 
-/* The sealed memfd that holds the stage; it belongs to the process and stays open. -1 and errno. */
-int stage_fd(void);
+enum image_kind { IMAGE_STAGE, IMAGE_WORKER };
+
+/* The sealed memfd that holds a program; it belongs to the process and stays open. -1 and errno. */
+int image_fd(enum image_kind kind);
 
 #endif

@@ -205,8 +205,9 @@ static int errno_of(const char *name) {
     { "ENOENT", ENOENT },   { "EEXIST", EEXIST }, { "EINVAL", EINVAL },
     { "EPERM", EPERM },     { "EACCES", EACCES }, { "ENOSYS", ENOSYS },
     { "ENOTDIR", ENOTDIR }, { "ENODEV", ENODEV }, { "EOPNOTSUPP", EOPNOTSUPP },
-    { "EBUSY", EBUSY },     { "ELOOP", ELOOP },   { "ENXIO", ENXIO },
-    { "ESTALE", ESTALE },   { "EROFS", EROFS },   { "EDQUOT", EDQUOT },
+    { "EBADFD", EBADFD },   { "EBUSY", EBUSY },   { "ELOOP", ELOOP },
+    { "ENXIO", ENXIO },     { "ESTALE", ESTALE }, { "EROFS", EROFS },
+    { "EDQUOT", EDQUOT },
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strcmp(known[i].name, name) == 0) return known[i].value;

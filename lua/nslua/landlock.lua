@@ -240,14 +240,14 @@ end
 
 local OF_PROGRAMS <const> = { execute = true, read_file = true }
 
---- Records that a program may be executed that a run has by an fd.
+--- Records that a program may be executed that a run has by an fd. One that is in no tree, as a memfd, nothing keeps from it.
 -- @param section as above; ruleset, rights, register likewise
 function M.record_program(section, ruleset, rights, register)
   local allowed = {}
   for _, right in ipairs(rights) do
     if OF_PROGRAMS[right] then allowed[#allowed + 1] = right end
   end
-  if #allowed > 0 then section:landlock_beneath(ruleset, register, allowed) end
+  if #allowed > 0 then section:tolerate("EBADFD"):landlock_beneath(ruleset, register, allowed) end
 end
 
 -- -- in words --

@@ -9,6 +9,8 @@ local options_of = require "nslua.options"
 local processes = require "nslua.process"
 local schema = require "nslua.schema"
 
+local MOST_WORKERS <const> = 1000
+
 local unset = setmetatable({}, { __name = "nslua.unset", __tostring = function() return "unset" end })
 
 --- What is behind a box: { name=, at=, recipe=, new=, joined=, compiled=, with_tty= }. Weak: it goes with the box.
@@ -251,6 +253,48 @@ function Box:run(options)
   local result
   result, err = running:wait()
   return result, err
+end
+
+--- Calls a function in the sandbox, as pcall does: in a process and an interpreter of its own, which have nothing of ours.
+-- Copied there are the function, its upvalues and its arguments, and what it gives back here: nil, booleans, numbers,
+-- strings, tables of them without metatables, and to there also functions. Its globals are those of the interpreter there.
+-- @tparam function|table f a Lua function, or { function, options… }: timeout, env, cwd, stdout, stderr as of a run, and
+--   result_limit, how much memory its results may take here (64M)
+-- @param ... its arguments
+-- @treturn[1] true
+-- @return[1] … what it gave
+-- @treturn[2] false
+-- @return[2] the error that it raised
+-- @treturn[3] nil
+-- @treturn[3] nslua.error when the sandbox could not be made, or the function has not returned
+-- @raise for a wrong option, and what cannot be copied there
+-- @usage print(sandbox {}:call(function(n) return n * 2, io.open "/etc/shadow" end, 21)) --> true 42 nil …
+function Box:call(f, ...)
+  local calls = require "nslua.call"
+  state_of(self, 3)
+  local call, options = calls.read(calls.OF_BOTH, f, ...)
+  return calls.once(function(run) return self:spawn(run) end, call, options)
+end
+
+--- Starts processes that are kept for calls of functions, each in a sandbox of its own: pool:call is as box:call and takes
+-- microseconds, pool:map calls with each item of a list. They end with pool:close().
+-- @tparam integer size how many
+-- @tparam[opt] table options env, cwd, stdout, stderr as of a run
+-- @treturn[1] nslua.pool
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+-- @raise for a wrong option
+-- @usage local pool <close> = assert(sandbox {}:pool(2))
+-- print(pool:call(function(a, b) return a + b end, 1, 2)) --> true 3
+function Box:pool(size, options)
+  state_of(self, 3)
+  if math.type(size) ~= "integer" or size < 1 or size > MOST_WORKERS then
+    error(("pool: how many expected, 1 to %d, got %s"):format(MOST_WORKERS, check.describe(size)), 2)
+  end
+  local calls = require "nslua.call"
+  local checked, mistakes = calls.options(calls.OF_PROCESS, options or {})
+  if mistakes then error(check.told(mistakes), 2) end
+  return require("nslua.pool").new(function(run) return self:spawn(run) end, size, checked)
 end
 
 --- The operations that a run executes, to look at: a list of { name=, arguments… }.
