@@ -39,6 +39,8 @@ describe("lint", function()
     assert.equal("", said { fs.os(), fs.rw("spec", "/src"), fs.ro("spec/lint_spec.lua", "/src/lint_spec.lua") })
     assert.matches(inside, said { fs.os(), fs.ro("spec/lint_spec.lua", "/src/lint_spec.lua"), fs.rw("./spec/", "/src") })
     assert.equal("", said { fs.os(), fs.rw("recipes", "/src"), fs.ro("spec", "/spec") })
+    local upper = nslua.sys.getcwd() .. "/spec"
+    assert.matches(inside, said { fs.overlay({ lower = { "/usr" }, upper = upper, work = "/no/work" }, "/src") })
   end)
 
   it("gives each warning its line, its entry and its words", function()

@@ -130,6 +130,10 @@ describe("many sandboxes", function()
       local process, result, err = nslua.wait_any { closed }
       assert.same({ closed, nil, "ECHILD" }, { process, result, err.code })
       assert.equal("ECHILD", select(2, nslua.wait_any {}).code)
+      assert.matches("^spec/many_spec.lua:%d+: wait_any: seconds expected", select(2, pcall(function()
+        local ended = nslua.wait_any({ closed }, "x")
+        return ended
+      end)))
     end)
 
     it("moves streams of every kind", function()

@@ -305,6 +305,19 @@ describe("fs.overlay", function()
       end
     end)
 
+    it("lets no link in upper lead another source elsewhere, for an earlier run may have made it", function()
+      outside("ln -sfn " .. at "secret" .. " upper/planted && mkdir -p upper/usual")
+      for name, expected in pairs { planted = "is a symbolic link.*follow = true", usual = false } do
+        for _, last in ipairs { true, false } do
+          local over = fs.overlay({ lower = { at "low" }, upper = at "upper", work = at "work" }, "/o")
+          local part = fs.ro(at("upper/" .. name), "/y")
+          local result, message = inside.run(with { last and part or over, last and over or part }, { "true" })
+          if expected then assert.matches(expected, message) else assert.is_true(result.ok) end
+        end
+      end
+      outside "rm -r upper/planted upper/usual"
+    end)
+
     it("takes no work directory with anything of anybody's in work/work", function()
       assert.matches("work has to be empty, and there is .*/secret/work", failure { lower = { at "low" }, upper = at "upper", work = at "secret" })
     end)

@@ -139,7 +139,7 @@ local function record_files(plan, recipe, at)
   for _, item in ipairs(list) do
     if entry.is(item) then
       if item.target and not item.verb.repeats then plan.explicit[item.target] = true end
-      if item.verb.writes then plan:note_writable(item.source) end
+      if item.verb.writes then plan:note_writable(item:written()) end
     end
   end
   plan:owner "root"

@@ -22,6 +22,12 @@ function Entry:flags_in(plan)
   return flags
 end
 
+--- What the payload can write of the host's: a path, or an fd; or nil.
+function Entry:written()
+  local writes = self.verb.writes
+  return writes and writes(self)
+end
+
 --- What a verb adds belongs to the line that the verb stands on, and is reached on the same way.
 function Entry:belong_to(outer)
   self.at = outer.at

@@ -196,15 +196,15 @@ local function is_protected(ready, number, path)
   for i = number + 1, #ready.entries do
     local item = ready.entries[i]
     local target = target_of(item)
-    if target and item.verb.mount and not item.verb.writes and within(path, target) then return true end
+    if target and item.verb.mount and not item:written() and within(path, target) then return true end
   end
 end
 
 --- The recipe's own file in a tree that the payload can write.
 function checks.itself(item, number, ready, warn)
-  local file = item.at and item.at:match "^(.*):%d+$"
-  if not (item.verb.writes and file and type(item.source) == "string" and sys.stat(file)) then return end
-  local tree, path = tidy(absolute(item.source)), tidy(absolute(file))
+  local file, written = item.at and item.at:match "^(.*):%d+$", item:written()
+  if not (file and type(written) == "string" and sys.stat(file)) then return end
+  local tree, path = tidy(absolute(written)), tidy(absolute(file))
   local inside = tree ~= "/" and within(path, tree) and tidy(item.target .. "/" .. path:sub(#tree + 1))
   if inside and not is_protected(ready, number, inside) then
     warn(item, "the recipe lies in it, and who changes that says what is done outside next time; "

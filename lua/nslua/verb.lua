@@ -5,7 +5,7 @@
 -- the target; `after` may follow), `record` (records what it does in the tree), or `expand` (gives other
 -- entries). `own` says whether things may be created in it ("bare" or "layered", see plan:place); `needs`
 -- a namespace that has to be new; `bind` that it shares what the host has at `source`; `repeats` that it acts
--- on what another entry has put at the same target; `writes` that the payload can write what is at `source`;
+-- on what another entry has put at the same target; `writes` gives of an entry what the payload can write of the host's;
 -- `sealed` that it becomes read-only at the end where it is the root; `flags` are words for explain.
 -- @module nslua.verb
 local Error = require "nslua.error"

@@ -1,6 +1,7 @@
 --- Many at once: the first of several processes to end.
 -- @module nslua.wait_any
 local Error = require "nslua.error"
+local check = require "nslua.check"
 local sys = require "nslua.sys"
 
 local ECHILD <const>, ETIMEDOUT <const> = 10, 110
@@ -40,6 +41,8 @@ end
 -- @treturn[3] nslua.error ETIMEDOUT, ECHILD
 -- @raise as process:wait
 local function wait_any(list, seconds)
+  if type(list) ~= "table" then error("wait_any: a list of processes expected, got " .. check.describe(list), 2) end
+  if seconds and type(seconds) ~= "number" then error("wait_any: seconds expected, got " .. check.describe(seconds), 2) end
   if #list == 0 then return nil, Error.new { step = "wait_any", errno = ECHILD } end
   local until_time = seconds and sys.clock() + seconds
   repeat

@@ -25,7 +25,8 @@ rows.ro = {
 }
 
 rows.rw = {
-  parameters = parameters, options = bind_options, summary = summary, flags = "rw", bind = true, writes = true,
+  parameters = parameters, options = bind_options, summary = summary, flags = "rw", bind = true,
+  writes = function(e) return e.source end,
   doc = "The same, writable. For root, what its owner owns belongs to the sandbox's user inside, and what is made "
     .. "there to that owner; so the payload can make no set-user-id or set-group-id file anywhere. But the content of one that "
     .. "is there already it can change, as its owner can. Where another source lies in this one no link is followed on the way "

@@ -156,11 +156,13 @@ verb.rows.overlay = {
   summary = function(e) return "overlay on " .. e.target end,
   flags = function(e) return e.layers.upper and "rw" or "ro" end,
   own = function(e) return e.layers.upper == "tmp" and "layered" end,
+  writes = function(e) return e.layers.upper ~= "tmp" and e.layers.upper or nil end,
   doc = "Directories `lower = { … }` as one, the first uppermost. What is written goes to `upper`, a directory beside which "
     .. "`work` is an empty one on the same file system; or with `upper = \"tmp\"` into memory, gone with the sandbox; without "
     .. "`upper` it is read-only. The target is / when it is not said. In memory, directories of the lower layers can be "
-    .. "removed since Linux 6.6, whose tmpfs can remember that. As with `rw`, root's payload can read in an overlay with `upper` "
-    .. "what only the owner of a layer may.",
+    .. "removed since Linux 6.6, whose tmpfs can remember that. As with `rw`, no link is "
+    .. "followed on the way to another source that lies in `upper`, and root's payload can read in an overlay with `upper` what "
+    .. "only the owner of a layer may.",
   mount = function(e, plan) return M.record(e, plan, e.layers.lower, e.layers.upper, e.layers.work) end,
 }
 
