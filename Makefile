@@ -166,7 +166,7 @@ test: all
 VM      ?= ../shared/vm.sh
 KERNELS ?= 6.1 6.12
 VM_SPECS ?= $(patsubst %,spec/%_spec.lua,sys namespace inner ns identity fs links error process security walkthrough cgroup limits landlock \
-	nesting scheduling exec enter ps bundle)
+	nesting scheduling exec enter ps bundle call)
 test-vm: all $(BUILD)/bwrap
 	for k in $(KERNELS); do echo "== Linux $$k"; \
 	  $(VM) -k $$k -t 1500 -m 2048 -c 2 'cd $(CURDIR) && NSLUA_BUILDS=build NSLUA_LIMIT=1400 spec/run $(VM_SPECS)' \
