@@ -10,7 +10,7 @@ local payloads = require "nslua.payload"
 local seccomp = require "nslua.seccomp"
 local sys = require "nslua.sys"
 
-local EPERM <const>, ESRCH <const>, EAGAIN <const>, ENOSYS <const> = 1, 3, 11, 38
+local EPERM <const>, ESRCH <const>, EAGAIN <const>, ENOSYS <const>, ETIMEDOUT <const> = 1, 3, 11, 38, 110
 local PATIENCE <const> = 10 -- seconds
 
 local M = {}
@@ -193,7 +193,7 @@ local function next_message(recipe, stage, deadline)
   local last, reason = patience_for(recipe, deadline)
   while true do
     local left = last and last - sys.clock()
-    if left and left <= 0 then return nil, Error.new { step = "stage", reason = reason } end
+    if left and left <= 0 then return nil, Error.new { step = "stage", reason = reason, errno = ETIMEDOUT } end
     local ready, _, errno = sys.poll(left, stage:fileno(), "r")
     if errno then return nil, Error.new { step = "poll", errno = errno } end
     if ready then
