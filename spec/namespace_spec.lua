@@ -268,7 +268,7 @@ describe("joining", function()
     assert.equal(("pid:[%d]"):format(pid), parse(further.stdout).pid)
     process:kill "TERM"
     assert.equal(15, process:wait(10).signal)
-    assert.equal("timeout", inside.run(box, { "sh", "-c", "trap '' TERM; sleep 30 & wait", timeout = 0.3 }).reason)
+    assert.equal("timeout", inside.run(box, { "sh", "-c", "trap '' TERM; sleep 30 & wait", timeout = 2 }).reason)
     local result, message = inside.run(box, { "nosuch" })
     assert.is_nil(result)
     assert.matches("nosuch: No such file", message)
