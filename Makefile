@@ -39,15 +39,17 @@ $(BUILD)/stage.bin: $(KERNEL_C) $(STAGE_C) $(HEADERS) csrc/stage/flags.mk
 	@mkdir -p $(@D)
 	$(CC) $(STAGE_CFLAGS) $(STAGE_LDFLAGS) -o $@ $(KERNEL_C) $(STAGE_C)
 
-# -- the program that runs functions in a sandbox, embedded too; without shared libraries, which a sandbox may not have --
-WORKER_LUA = $(addprefix lua/nslua/,copy.lua worker.lua)
-$(BUILD)/worker.c: csrc/host/embed.lua $(WORKER_LUA)
+# -- the program that runs functions in a sandbox, embedded too --
+CALLEE_LUA = $(addprefix lua/nslua/,copy.lua callee.lua)
+$(BUILD)/callee.c: csrc/host/embed.lua $(CALLEE_LUA)
 	@mkdir -p $(@D)
-	$(LUA) csrc/host/embed.lua $(WORKER_LUA) > $@.new && mv $@.new $@
+	$(LUA) csrc/host/embed.lua $(CALLEE_LUA) > $@.new && mv $@.new $@
 
-LINK_WORKER = $(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) $(LUA_CFLAGS) -Icsrc/host -s -o $@ csrc/worker/main.c $(BUILD)/worker.c $(LUA_LIBS)
-$(BUILD)/worker.bin: csrc/worker/main.c $(BUILD)/worker.c csrc/host/embedded.h
-	$(LINK_WORKER) -static -Wl,--gc-sections,--no-warnings || { echo "no static libraries here: functions are going to need shared ones in their sandbox"; $(LINK_WORKER); }
+# Without shared libraries, which a sandbox may not have; nor a sanitizer, as the stage.
+LINK_CALLEE = $(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) $(LUA_CFLAGS) -Icsrc/host -s -o $@ $(filter %.c,$^) $(LUA_LIBS)
+$(BUILD)/callee.bin: csrc/callee/main.c $(BUILD)/callee.c csrc/host/embedded.h
+	$(LINK_CALLEE) -static -Wl,--gc-sections,--no-warnings || \
+	  { echo "no static libraries here: functions are going to need shared ones in their sandbox"; $(LINK_CALLEE); }
 
 # -- the default filter, for the machine that is compiled for --
 FILTER_LUA = $(addprefix lua/nslua/,filter.lua bpf.lua profile.lua)
@@ -67,7 +69,7 @@ $(BUILD)/stage/%.o: csrc/stage/%.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(FREESTANDING) -fPIC -fvisibility=hidden -O2 -c -o $@ $<
 
-$(BUILD)/sys/image.o: $(BUILD)/stage.bin $(BUILD)/worker.bin
+$(BUILD)/sys/image.o: $(BUILD)/stage.bin $(BUILD)/callee.bin
 $(BUILD)/sys/%.o: csrc/sys/%.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(SYS_CFLAGS) -Wa,-I$(BUILD) -c -o $@ $<
@@ -179,7 +181,7 @@ sanitized:
 
 lint:
 	luacheck -q lua spec recipes bench $(wildcard csrc/host/*.lua) csrc/filter/generate.lua
-	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) $(wildcard csrc/host/*.c csrc/worker/*.c) $(wildcard csrc/*/*.h)
+	clang-format --dry-run --Werror $(KERNEL_C) $(STAGE_C) $(SYS_C) $(wildcard csrc/host/*.c csrc/callee/*.c) $(wildcard csrc/*/*.h)
 	$(MAKE) all BUILD=build/lint WERROR=-Werror
 	$(MAKE) build/aarch64/stage.bin BUILD=build/aarch64 CC=aarch64-linux-gnu-gcc WERROR=-Werror
 

@@ -10,6 +10,8 @@ local box = sandbox {}
 local function identity(...) return ... end
 local function which(at) return "value " .. at end
 
+local function encoded(...) return copy.bytes_of(assert(copy.encode(table.pack(...), which, true))) end
+
 --- Code for a function that has found the file which its results go through.
 local HOSTILE <const> = [[
 local file
@@ -99,38 +101,82 @@ describe("call", function()
       assert.same({ true, "ababab" }, { box:call(string.rep, "ab", 3) })
     end)
 
+    it("tables with holes, and keys that only look like a list", function()
+      local list = { [1] = true, [17] = true, [0] = 0, [-1] = -1 }
+      for at = 1, 62 do list[1 << at] = at end
+      assert.same({ true, list }, { box:call(identity, list) })
+      assert.same({ true, { 1, nil, 3, nil, nil, 6 } }, { box:call(identity, { 1, nil, 3, nil, nil, 6 }) })
+    end)
+
+    it("as many results as a function may give, and no more", function()
+      assert.equal(4095, select("#", box:call(function(n) return table.unpack({}, 1, n) end, 4094)))
+      assert.same({ false, "6001 values at once are more than 4096" },
+        { box:call(function(n) return table.unpack({}, 1, n) end, 6000) })
+      assert.matches("call_spec.lua:%d+: call: 6001 values at once", select(2, pcall(function()
+        local ok = box:call(identity, table.unpack({}, 1, 6000))
+        return ok
+      end)))
+    end)
+
     it("globals that a function was given as its own", function()
       local chunk = load("return (seen or 'none') .. tostring(print)", "=own", "t", { seen = "own", tostring = type })
       assert.same({ true, "ownnil" }, { box:call(chunk) })
       chunk = load("return tostring(own)", "=own", "t", setmetatable({ own = 1 }, { __index = _G }))
       assert.same({ true, "nil" }, { box:call(chunk) })
+      chunk = load("return tostring(own)", "=own", "t", setmetatable({ own = 1 }, { __index = _G, __metatable = false }))
+      assert.same({ true, "nil" }, { box:call(chunk) })
     end)
 
-    it("not what cannot be: an error that says where it is, before anything runs", function()
-      local state = { file = io.stdout, deep = { { thread = coroutine.create(identity) } } }
+    it("not what cannot be: an error that says where it is, at the caller's line, before anything runs", function()
+      local deep = { { thread = coroutine.create(identity) } }
+      local nested = {}
+      for _ = 1, 10100 do nested = { nested } end
+      local numbers = {}
+      for i = 1, 20000 do numbers[i * 2] = true end
+      local function use() return deep end
+      local pool <close> = assert(box:pool(1))
       local before = watch.footprint()
-      for expected, arguments in pairs {
-        ["call: argument 1 is a coroutine, which cannot be copied"] = { identity, state.deep[1].thread },
-        ["call: argument 2.deep[1].thread is a coroutine"] = { identity, 1, { deep = state.deep } },
-        ["call: argument 1 is a table with a metatable"] = { identity, setmetatable({}, {}) },
-        ["call: argument 1 is a file, which cannot"] = { identity, io.tmpfile() },
-        ["call: argument 1, a key of which is userdata"] = { identity, { [sys.buffer()] = 1 } },
-        ["call: argument 1[\"a b\"] is a function of C"] = { identity, { ["a b"] = sys.getpid } },
-        ["call: the function, whose upvalue state.deep[1].thread is a coroutine"] = { function() return state.deep end },
-        ["call: a function expected, or { function, options… }, got 5"] = { 5 },
-        ["call: a function expected, or { function, options… }, got a nil"] = { {} },
-        ["timeout must be a number"] = { { identity, timeout = "soon" } },
-        ["unknown option 'time_out' (did you mean 'timeout'?)"] = { { identity, time_out = 1 } },
-        ["stdout must be \"null\", \"relay\", \"inherit\", a function or a file"] = { { identity, stdout = "capture" } },
+      for expected, misuse in pairs {
+        ["call: argument 1 is a coroutine, which cannot be copied"] = function() box:call(identity, deep[1].thread) end,
+        ["call: argument 2.deep[1].thread is a coroutine"] = function() box:call(identity, 1, { deep = deep }) end,
+        ["call: argument 1 is a table with a metatable"] = function() box:call(identity, setmetatable({}, {})) end,
+        ["call: argument 1 is a file, which"] = function() box:call(identity, io.tmpfile()) end,
+        ["call: argument 1, a key of which is userdata"] = function() box:call(identity, { [sys.buffer()] = 1 }) end,
+        ["call: argument 1[\"a b\"] is a function of C"] = function() box:call(identity, { ["a b"] = sys.getpid }) end,
+        ["call: the function, whose upvalue deep[1].thread is a coroutine, which cannot be copied; what a module has, require "
+          .. "in the function"] = function() box:call(use) end,
+        ["call: argument 1 is nested deeper than 10000 tables"] = function() box:call(identity, nested) end,
+        ["call: a function expected, or { function, options… }, got 5"] = function() box:call(5) end,
+        ["call: a function expected, or { function, options… }, got a table"] = function() box:call { identity, 5 } end,
+        ["timeout must be a number of seconds above 0 (got 'soon')"] = function() box:call { identity, timeout = "soon" } end,
+        ["unknown option 'time_out' (did you mean 'timeout'?)"] = function() box:call { identity, time_out = 1 } end,
+        ["stdout must be \"relay\", \"null\", \"inherit\", a file, or a function"] = function()
+          box:call { identity, stdout = "capture" }
+        end,
+        ["stderr must be \"relay\""] = function() box:call { identity, stderr = "pipe" } end,
+        ["not a sandbox: call its methods with ':'"] = function() box.call(identity) end,
+        ["pool: how many expected, 1 to 1000, got 0"] = function() box:pool(0) end,
+        ["pool: how many expected, 1 to 1000, got 1.5"] = function() box:pool(1.5) end,
+        ["pool: a table of options expected, got 'x'"] = function() box:pool(1, "x") end,
+        ["unknown option 'timeout'"] = function() box:pool(1, { timeout = 1 }) end,
+        ["call: argument 1 is a table with"] = function() pool:call(identity, setmetatable({}, {})) end,
+        ["unknown option 'cwd'"] = function() pool:call { identity, cwd = "/" } end,
+        ["map: a function expected"] = function() pool:map(5, {}) end,
+        ["map: a list expected, got a nil"] = function() pool:map(identity) end,
+        ["map: item 2 of the list is nil"] = function() pool:map(identity, { 1, nil, 3 }) end,
+        ["map: item 3.x is a coroutine"] = function() pool:map(identity, { 1, 2, { x = deep[1].thread } }) end,
+        ["map: the function, whose upvalue deep"] = function() pool:map(use, {}) end,
       } do
-        local ok, message = pcall(box.call, box, table.unpack(arguments))
+        local ok, message = pcall(misuse)
+        local info = debug.getinfo(misuse, "S")
+        local line, rest = message:match "^spec/call_spec.lua:(%d+): (.*)"
+        assert.equal(expected, (rest or message):sub(1, #expected))
+        assert.is_true(tonumber(line) >= info.linedefined and tonumber(line) <= info.lastlinedefined, message)
         assert.is_false(ok)
-        assert.equal(expected, message:gsub("^spec/call_spec.lua:%d+: ", ""):sub(1, #expected))
       end
-      local deep = {}
-      for _ = 1, 10100 do deep = { deep } end
-      assert.matches("argument 1 is nested deeper than 10000 tables", select(2, pcall(box.call, box, identity, deep)))
       assert.same(before, watch.footprint(before))
+      -- Numbers hold up nobody there but who sends them.
+      assert.same({ true, true }, { box:call(function(t) return t[40000] end, numbers) })
     end)
 
     it("a list of 9,000 links", function()
@@ -202,6 +248,13 @@ describe("call", function()
         return os.getenv "MORE", os.getenv "PWD" or io.popen "pwd":read "l"
       end, env = { MORE = "more" }, cwd = "/tmp" }
       assert.same({ true, "more", "/tmp" }, { ok, value, directory })
+      local file, shown = io.tmpfile(), {}
+      assert(box:call { function() print "in a file" end, stdout = file })
+      file:seek "set"
+      assert.equal("in a file\n", file:read "a")
+      local function show(data) shown[#shown + 1] = data end
+      assert(box:call { function() io.stderr:write "both" end, stdout = show, stderr = "stdout" })
+      assert.same({ "both" }, shown)
     end)
 
     it("without the host's files, and keeps its own from what it starts", function()
@@ -213,13 +266,15 @@ describe("call", function()
       assert.equal("0\n1\n2\n3\n", listed) -- 3: the directory that ls reads
     end)
 
-    it("as a program that nobody can change", function()
+    it("as a program that nobody can change, nor take from others", function()
       local ok, opened, message = box:call(function()
         local file, why = io.open("/proc/self/exe", "r+")
         return file ~= nil, why
       end)
       assert.same({ true, false }, { ok, opened })
       assert.matches("denied", message)
+      box:call(function() os.execute "chmod 0 /proc/$PPID/exe 2> /dev/null" end)
+      assert.is_true(box:call(identity))
     end)
 
     it("in a coroutine, too, and one in another", function()
@@ -252,10 +307,19 @@ describe("call", function()
     it("when a result cannot be copied", function()
       assert.same({ false, "result 2.f is a function, which cannot be copied" },
         { box:call(function() return 1, { f = print } end) })
+      local ok, message = box:call(function()
+        local t = {}
+        for i = 1, 17000 do t[i * 3] = i end
+        return t
+      end)
+      assert.is_false(ok)
+      assert.matches("^result 1 is a table with more than 16384 numbers as keys that are no sequence", message)
     end)
 
     it("when memory is out there", function()
       local ok, message = sandbox { limits = { as = "64M" } }:call(function() return #("x"):rep(1 << 30) end)
+      assert.same({ false, "not enough memory" }, { ok, message })
+      ok, message = sandbox { limits = { as = "64M" } }:call(function() return ("x"):rep(20 << 20) end)
       assert.same({ false, "not enough memory" }, { ok, message })
     end)
   end)
@@ -275,10 +339,11 @@ describe("call", function()
     end)
 
     it("when the process has ended", function()
-      assert.equal("call: its process ended with status 7 before the function returned",
+      assert.equal("call: its process ended with status 7 before the function returned (ESRCH)",
         failure(box:call(function() os.exit(7) end)))
-      assert.equal("call: its process was ended by signal 9 before the function returned",
+      assert.equal("call: its process was ended by signal 9 before the function returned (ESRCH)",
         failure(box:call(function() io.popen("kill -9 $PPID"):read "a" end)))
+      assert.equal(7, select(2, box:call(function() os.exit(7) end)).result.code)
     end)
 
     it("when the time is over", function()
@@ -294,12 +359,13 @@ describe("call", function()
 
     it("when they are too much", function()
       local function repeated(n) return ("x"):rep(n) end
-      assert.equal("call: the results are larger than result_limit, 1048576 bytes",
+      assert.equal("call: the results are larger than result_limit, 1048576 bytes (EMSGSIZE)",
         (failure(box:call({ repeated, result_limit = "1M" }, 1 << 21))))
       local ok, text = box:call({ repeated, result_limit = "3M" }, 1 << 21)
       assert.same({ true, 1 << 21 }, { ok, #text })
+      assert.same({ true, 1 }, { box:call({ identity, result_limit = math.maxinteger }, 1) })
       -- small as bytes, and large as tables
-      assert.equal("call: what the sandbox has sent is no result: it is larger than the limit",
+      assert.equal("call: the results are larger than result_limit, 1048576 bytes (EMSGSIZE)",
         (failure(box:call { function()
           local list = {}
           for i = 1, 20000 do list[i] = {} end
@@ -309,20 +375,24 @@ describe("call", function()
 
     it("when what runs there sends something else", function()
       for code, expected in pairs {
-        ["file:write(('z'):rep(100)):flush()"] = "larger than result_limit",
-        ["file:write(string.pack('<I8', 3), 'xyz'):flush() os.exit(0)"] = "no result: it is malformed",
-        ["file:write(string.pack('<I8', 2), 'xyz'):flush()"] = "followed by more",
-        ["file:write(string.pack('<s8', string.pack('<c1i8c1', 'i', 1, '0'))):flush() os.exit(0)"] = "no result: it is malformed",
-        ["file:write(string.pack('<s8', string.pack('<c1i8c1c1s1', 'i', 2, '1', 'n', 'os.execute'))):flush() os.exit(0)"]
-          = "no result: it is malformed",
-        ["file:write(string.pack('<s8', string.pack('<c1i8c1c1s8I1', 'i', 2, '1', 'f', string.dump(function() end), 0)))"
-          .. ":flush() os.exit(0)"] = "no result: it is malformed",
-        ["file:write(string.pack('<I8', 100), 'short'):flush() os.exit(0)"] = "ended with status 0 before",
-        ["file:close() os.exit(0)"] = "ended with status 0 before",
-        ["file:write(string.pack('<I8', 1 << 40)) while file:write(('x'):rep(65536)) do end"] = "larger than result_limit",
+        ["file:write(('z'):rep(100)):flush()"] = "EMSGSIZE",
+        ["file:write(string.pack('<I8', 3), 'xyz'):flush()"] = "EBADMSG",
+        ["file:write(string.pack('<I8', 0)):flush()"] = "EBADMSG",
+        ["file:write(string.pack('<s8', string.pack('<c1i8c1', 'i', 1, '0'))):flush()"] = "EBADMSG",
+        ["file:write(string.pack('<s8', string.pack('<c1i8c1c1s1', 'i', 2, '1', 'n', 'os.execute'))):flush()"] = "EBADMSG",
+        ["file:write(string.pack('<s8', string.pack('<c1i8c1c1s8I1', 'i', 2, '1', 'f', string.dump(function() end), 0))):flush()"]
+          = "EBADMSG",
+        ["file:write(string.pack('<s8', string.pack('<c1i8', 'i', 2000000) .. ('1'):rep(2000000))):flush()"] = "EBADMSG",
+        ["file:write(string.pack('<I8', 100), 'short'):flush() os.exit(0)"] = "ESRCH",
+        ["file:close() os.exit(0)"] = "ESRCH",
+        ["file:write(string.pack('<I8', 1 << 40)) while file:write(('x'):rep(65536)) do end"] = "EMSGSIZE",
       } do
-        assert.matches(expected, (failure(hostile(code))), 1, true)
+        assert.same({ code, expected }, { code, select(2, failure(hostile(code))) })
       end
+      -- a byte at a time
+      local ok, same = hostile [[file:setvbuf "no"
+        for c in string.pack("<s8", string.pack("<c1i8c1c1", "i", 2, "1", "1")):gmatch "." do file:write(c) end]]
+      assert.same({ true, true }, { ok, same })
       assert.matches("time limit", (failure(hostile("file:close() while true do end", { timeout = 0.3 }))))
     end)
   end)
@@ -347,9 +417,9 @@ end)
 describe("copy", function()
   it("takes any bytes, and never more memory than is said", function()
     math.randomseed(7)
-    local values = { n = 3, true, { 1, { 2, x = "text", [7.5] = 1 } }, "abc" }
-    values[2].self = values[2]
-    local good = copy.encode(values, which)
+    local list = { 1, { 2, x = "text", [7.5] = 1 } }
+    list.self = list
+    local good = encoded(true, list, "abc")
     local refused = 0
     for _ = 1, 20000 do
       local bytes = { good:byte(1, -1) }
@@ -359,23 +429,34 @@ describe("copy", function()
       assert.equal(result and "nil" or "string", type(problem))
     end
     assert.is_true(refused > 10000)
-    for length = 0, #good - 1 do assert.is_nil((copy.decode(good:sub(1, length), 1 << 16, false))) end
+    for length = 0, #good - 1 do assert.same({ nil, "malformed" }, { copy.decode(good:sub(1, length), 1 << 16, false) }) end
     local greedy = string.pack("<c1i8c1I4", "i", 1, "t", 0xffffffff)
     collectgarbage()
     local before = collectgarbage "count"
-    assert.same({ nil, "larger than the limit" }, { copy.decode(greedy, 64 << 20, false) })
+    assert.same({ nil, copy.TOO_LARGE }, { copy.decode(greedy, 64 << 20, false) })
     assert.is_true(collectgarbage "count" - before < 1024)
+  end)
+
+  it("stops when it is late", function()
+    local list = {}
+    for i = 1, 100000 do list[i] = i end
+    local looks = 0
+    assert.same({ nil, copy.LATE }, { copy.decode(encoded(list), 64 << 20, false, function()
+      looks = looks + 1
+      return looks == 3
+    end) })
+    assert.equal(3, looks)
   end)
 
   it("is not held up by numbers that fall on one another", function()
     local keys = { "i", ("<i8"):pack(1), "t", ("<I4"):pack(0) }
-    for i = 1, 16384 do keys[#keys + 1] = ("<c1i8c1"):pack("i", i * ((1 << 24) - 1) << 8, "1") end
+    local apart <const> = ((1 << 12) - 1) * ((1 << 13) - 1) * ((1 << 14) - 1) // 3 -- whatever the size of the table
+    for i = 1, 16384 do keys[#keys + 1] = ("<c1i8c1"):pack("i", i * apart, "1") end
     local begun = os.clock()
     assert(copy.decode(table.concat(keys) .. ".", 64 << 20, false))
     assert.is_true(os.clock() - begun < 20)
     keys[#keys + 1] = ("<c1dc1"):pack("d", 0.5, "1")
-    assert.same({ nil, "with more than 16384 numbers as keys that are no sequence" },
-      { copy.decode(table.concat(keys) .. ".", 64 << 20, false) })
+    assert.same({ nil, "malformed" }, { copy.decode(table.concat(keys) .. ".", 64 << 20, false) })
   end)
 end)
 
@@ -396,7 +477,7 @@ describe("pool", function()
     for expected, f in pairs {
       ["ended with status 3"] = function() os.exit(3) end,
       ["time limit passed"] = { function() while true do end end, timeout = 0.1 },
-      ["no result"] = load(HOSTILE .. "file:write(string.pack('<I8', 1), '?'):flush()"),
+      ["EBADMSG"] = load(HOSTILE .. "file:write(string.pack('<I8', 1), '?'):flush()"),
     } do
       assert(pool:call(mark))
       local result, err = pool:call(f)
@@ -437,7 +518,7 @@ describe("pool", function()
     end, { 1, 2, 3 })
     assert.same({ false, "two", 2 }, { ok, message, item })
     local result, err, which_one = pool:map(function(n) if n == 3 then os.exit(4) end end, { 1, 2, 3 })
-    assert.same({ 3, "call: its process ended with status 4 before the function returned" }, { which_one, tostring(err) })
+    assert.same({ 3, "call: its process ended with status 4 before the function returned (ESRCH)" }, { which_one, tostring(err) })
     assert.is_nil(result)
     result, err, which_one = pool:map({ function(n) while n == 2 do end end, timeout = 0.2 }, { 1, 2 })
     assert.same({ 2, "ETIMEDOUT" }, { which_one, err.code })
@@ -455,12 +536,94 @@ describe("pool", function()
     assert.same({ "printed\n" }, shown)
   end)
 
-  it("is checked when it is made", function()
-    for _, size in ipairs { 0, 1001, 1.5, "2" } do assert.has_error(function() box:pool(size) end) end
-    assert.has_error(function() box:pool(1, { timeout = 1 }) end, "unknown option 'timeout'")
+  it("shows all that a function has printed before it returns", function()
+    local got = 0
+    local pool <close> = assert(box:pool(1, { stdout = function(data) got = got + #data end }))
+    for i = 1, 3 do
+      assert.is_true(pool:call(function() io.write(("x"):rep(3000000)) end))
+      assert.equal(i * 3000000, got)
+    end
+  end)
+
+  it("takes limits.time for that of each call", function()
+    local pool <close> = assert(sandbox { limits = { time = 1, nofile = 50 } }:pool(1))
+    local begun = sys.clock()
+    local mark = select(2, pool:call(function()
+      MARK = tostring {} -- luacheck: ignore
+      return MARK -- luacheck: ignore
+    end))
+    while sys.clock() - begun < 1.5 do assert.is_true(pool:call(identity)) end
+    sys.poll(1.2)
+    assert.same({ true, mark }, { pool:call(function() return MARK end) }) -- luacheck: ignore
+    assert.equal("ETIMEDOUT", select(2, pool:call(function() while true do end end)).code)
+    assert.same({ true, nil }, { pool:call(function() return MARK end) }) -- luacheck: ignore
+  end)
+
+  it("ends its processes whatever their lifetime", function()
+    local marker = watch.marker()
+    for _, lifetime in ipairs { "detached", "last" } do
+      local pool = assert(sandbox { lifetime = lifetime }:pool(2))
+      local call = { load(("os.execute 'sleep %s'"):format(marker)), timeout = 0.5 }
+      assert.equal("ETIMEDOUT", select(2, pool:call(call)).code)
+      assert.equal("ETIMEDOUT", select(2, pool:map(call, { 1, 2 })).code)
+      pool:close()
+      assert.equal("ETIMEDOUT", select(2, sandbox { lifetime = lifetime }:call(call)).code)
+      assert.is_true(watch.vanish(marker, 5))
+    end
+  end)
+
+  it("is as large as it was made, called or closed by its own functions, too", function()
+    local pool, calls = nil, 0
+    local function shown()
+      calls = calls + 1
+      if calls < 4 then assert(pool:call(print, "again")) end
+    end
+    pool = assert(box:pool(1, { stdout = shown }))
+    assert(pool:call(identity))
+    local before = watch.footprint().fds
+    assert(pool:call(print, "first"))
+    assert.equal(4, calls)
+    assert.equal(before, watch.footprint().fds)
+    pool:close()
+    pool = assert(box:pool(1, { stdout = function() pool:close() end }))
+    local result, err, item = pool:map(print, { 1, 2, 3 })
+    assert.is_nil(result)
+    assert.same({ "EBADF", "call: the pool has been closed (EBADF)" }, { err.code, tostring(err), item })
+    local broken <close> = assert(box:pool(1, { stdout = function() error "from the sink" end }))
+    assert.matches("from the sink", select(2, pcall(broken.call, broken, print, "x")))
+    assert.is_true(broken:call(identity))
+  end)
+
+  it("is not made where its sandboxes cannot be", function()
     local pool, err = sandbox { fs = { fs.ro "/nonexistent" } }:pool(2)
     assert.is_nil(pool)
     assert.equal("ENOENT", err.code)
+  end)
+
+  it("says that there are too few numbers for files", function()
+    local output = watch.host [[
+      for _, use in ipairs { function(box) return box:call(tostring, 1) end, function(box) return box:pool(1) end } do
+        local started
+        use(light)
+        for free = 0, 40 do
+          sys.setrlimit("nofile", 128, 256)
+          local fds, fd = {}, nil
+          repeat
+            fd = sys.duplicate(0)
+            fds[#fds + 1] = fd
+          until not fd
+          for _ = 1, free do table.remove(fds):close() end
+          local result, err = use(light)
+          assert(result or err.code == "EMFILE", tostring(err))
+          started = started or result and free
+          if type(result) == "table" then result:close() end
+          for _, each in ipairs(fds) do each:close() end
+        end
+        assert(started > 0)
+      end
+      print "held"
+    ]]
+    assert.equal("held\n", output)
   end)
 
   it("leaves nothing behind, closed or forgotten", function()

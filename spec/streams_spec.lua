@@ -173,6 +173,17 @@ describe("the streams of a run:", function()
       assert.matches("nil\tspool file in /proc/self: .*TMPDIR names another directory.*\t/proc/self\n", output)
     end)
 
+    it("what is relayed to where nobody reads is dropped at the time limit, which the result says", function()
+      local path = os.tmpname()
+      probe.shell(([[timeout 60 %s -e '
+        local began = sys.clock()
+        local result = sandbox {}:run { "head", "-c", "300000", "/dev/zero", timeout = 2 }
+        io.stderr:write(result.code, " ", tostring(result.truncated), " ", sys.clock() - began < 5 and "in time" or "late", "\n")
+      ' 2> %s < /dev/null | sleep 6]]):format(probe.nslua, path))
+      assert.equal("0 true in time\n", probe.read(path))
+      os.remove(path)
+    end)
+
     it("what is relayed to where there is no room ends the sandbox with an error", function()
       local recipe <const> = [[io.stdout:setvbuf "no"; local box = sandbox { namespaces = { "user", "pid" } };
         io.%s:write(tostring(select(2, box:run { "sh", "-c", "%s >&%d", timeout = 30 })))]]

@@ -1,5 +1,4 @@
 /* Bytes in and out: what a relay loop needs, without stdio and without touching SIGPIPE. */
-#include "image.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -155,22 +154,10 @@ static int io_isatty(lua_State *L) {
   return 1;
 }
 
-/*** The program that runs functions in a sandbox (csrc/worker). @function worker_program
- * @treturn[1] integer an fd that stays this process's own @treturn[2] nil @treturn[2] string @treturn[2] integer errno
- * @see memfd_create(2) */
-static int io_worker_program(lua_State *L) {
-  int fd = image_fd(IMAGE_WORKER);
-  if (fd < 0) return push_failure(L, "memfd_create of the worker", errno);
-  lua_pushinteger(L, fd);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {
-  { "pipe", io_pipe },     { "pipe_size", io_pipe_size },
-  { "read", io_read },     { "write", io_write },
-  { "splice", io_splice }, { "poll", io_poll },
-  { "epoll", io_epoll },   { "epoll_watch", io_epoll_watch },
-  { "isatty", io_isatty }, { "worker_program", io_worker_program },
+  { "pipe", io_pipe },   { "pipe_size", io_pipe_size },     { "read", io_read },
+  { "write", io_write }, { "splice", io_splice },           { "poll", io_poll },
+  { "epoll", io_epoll }, { "epoll_watch", io_epoll_watch }, { "isatty", io_isatty },
   { NULL, NULL },
 };
 

@@ -301,7 +301,7 @@ int spawn_stage(struct spawn *spawn) {
   int own[REGISTER_FREE] = { -1, -1, -1 };
   spawn->control = spawn->pidfd = spawn->plan = -1;
   spawn->step = "memfd_create of the stage";
-  int image = image_fd(IMAGE_STAGE);
+  int image = stage_fd();
   if (image < 0) return errno;
   for (int i = 0; i < REGISTER_FREE; i++) spawn->fds[i] = 0; /* present, in the plan's header */
   int error = open_channel(spawn, own);

@@ -30,6 +30,7 @@ __attribute__((visibility("default"))) int luaopen_nslua_sys(lua_State *L) {
   open_now(L);
   open_plan(L);
   open_io(L);
+  open_image(L);
   open_buffer(L);
   open_terminal(L);
   open_signals(L);

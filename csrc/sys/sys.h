@@ -62,6 +62,7 @@ void open_now(lua_State *L);            /* now.c: the primitives, run now */
 void open_plan(lua_State *L);           /* plan.c: the primitives, recorded */
 void open_fd(lua_State *L);             /* fd.c */
 void open_io(lua_State *L);             /* io.c */
+void open_image(lua_State *L);          /* image.c */
 void open_buffer(lua_State *L);         /* buffer.c */
 void open_terminal(lua_State *L);       /* terminal.c */
 void open_signals(lua_State *L);        /* signals.c */

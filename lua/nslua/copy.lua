@@ -8,8 +8,10 @@ local M = {}
 
 local pack <const> = string.pack
 local DEPTH <const> = 10000 -- of tables in tables
+local MOST_VALUES <const> = 1 << 12 -- side by side, which is what a function may give
 -- The order of numbers in a table is no secret, so that many can be chosen that fall on one another.
 local NUMBER_KEYS <const> = 1 << 14
+local STEPS <const> = 1000 -- values that are read between two looks at the time
 -- What is counted of the memory that a copy takes, at least that.
 local COST <const> = { table = 56, key = 40, item = 16, text = 24 }
 
@@ -61,6 +63,20 @@ local function refuse(out, path, what)
   error(setmetatable({ table.concat(place) .. " is " .. what }, Uncopied), 0)
 end
 
+--- Of what comes from a function, keys that are numbers are counted: there they are refused, too.
+local function count_number_key(out, path)
+  out.number_keys = out.number_keys + 1
+  if out.number_keys <= NUMBER_KEYS or out.functions then return end
+  refuse(out, { path[1] }, ("a table with more than %d numbers as keys that are no sequence"):format(NUMBER_KEYS))
+end
+
+--- How many values there are from 1 on. (What rawlen says may be anything where some are missing.)
+local function length_of(list)
+  local length = 0
+  while rawget(list, length + 1) ~= nil do length = length + 1 end
+  return length
+end
+
 --- What comes behind a letter.
 local FORMATS <const> = {
   i = "<c1i8", d = "<c1d", s = "<c1s8", n = "<c1s1", f = "<c1s8I1", r = "<c1I4", v = "<c1I4", t = "<c1I4",
@@ -107,9 +123,9 @@ local A_KEY <const> = words ", a key of which"
 
 function writers.table(out, value, path)
   if is_again(out, value) then return end
-  if getmetatable(value) ~= nil then refuse(out, path, "a table with a metatable") end
+  if debug.getmetatable(value) ~= nil then refuse(out, path, "a table with a metatable") end
   if #path > DEPTH then refuse(out, { path[1] }, ("nested deeper than %d tables"):format(DEPTH)) end
-  local length, place = rawlen(value), #path + 1
+  local length, place = length_of(value), #path + 1
   add(out, "t", length)
   for i = 1, length do
     path[place] = i
@@ -117,6 +133,7 @@ function writers.table(out, value, path)
   end
   for key, item in next, value do
     if math.type(key) ~= "integer" or key < 1 or key > length then
+      if type(key) == "number" then count_number_key(out, path) end
       path[place] = A_KEY
       write(out, key, path)
       path[place] = key
@@ -127,6 +144,8 @@ function writers.table(out, value, path)
   add(out, ".")
 end
 
+local NO_NAME <const> = "(no name)" -- of functions without what only a debugger reads
+
 --- An upvalue: its variable, and what it holds where that has not come yet.
 local function write_upvalue(out, value, at, path)
   local name, held = debug.getupvalue(value, at)
@@ -136,9 +155,9 @@ local function write_upvalue(out, value, at, path)
   out.last_variable = out.last_variable + 1
   out.variables[variable] = out.last_variable
   -- The globals of the other side, but where they are the caller's own choice.
-  if name == "_ENV" and (held == _G or getmetatable(held)) then return add(out, "n", "_G") end
+  if name == "_ENV" and type(held) == "table" and debug.getmetatable(held) then held = _G end
   local place = #path + 1
-  path[place] = words(", whose upvalue " .. (name ~= "" and name or at))
+  path[place] = words(", whose upvalue " .. (name ~= NO_NAME and name or at))
   write(out, held, path)
   path[place] = nil
 end
@@ -158,37 +177,53 @@ function writers.thread(out, _, path) refuse(out, path, "a coroutine") end
 
 local function write_all(out, values)
   local path = {}
-  add(out, "i", values.n)
   for i = 1, values.n do
     path[1] = i
     write(out, values[i], path)
   end
-  return table.concat(out)
 end
+
+--- What has been written before, as a table that what is added to does not change.
+local function over(before) return setmetatable({}, { __index = before }) end
 
 --- Copies values to bytes.
 -- @tparam table values { n=, … }
--- @tparam function say_which what says of a number what that one is, for the error
+-- @tparam function say_which what says of a number what that value is, for the error
 -- @tparam boolean functions whether there may be functions among them
--- @treturn[1] string
+-- @tparam[opt] table before what this gave for values that are to stand before these
+-- @treturn[1] table { bytes=, count=, … } for M.bytes_of
 -- @treturn[2] nil
 -- @treturn[2] string what cannot be copied
-function M.encode(values, say_which, functions)
-  local out = { n = 0, numbers = {}, variables = {}, last = 0, last_variable = 0, functions = functions, say_which = say_which }
-  local ok, result = pcall(write_all, out, values)
-  if ok then return result end
-  if getmetatable(result) ~= Uncopied then error(result, 0) end
-  return nil, result[1] .. ", which cannot be copied"
+function M.encode(values, say_which, functions, before)
+  if values.n > MOST_VALUES then return nil, ("%d values at once are more than %d"):format(values.n, MOST_VALUES) end
+  local out = {
+    n = 0, numbers = over(before and before.numbers), variables = over(before and before.variables),
+    last = before and before.last or 0, last_variable = before and before.last_variable or 0, number_keys = 0,
+    functions = functions, say_which = say_which, count = values.n + (before and before.count or 0),
+  }
+  local ok, problem = pcall(write_all, out, values)
+  if not ok then
+    if getmetatable(problem) ~= Uncopied then error(problem, 0) end
+    return nil, problem[1] .. ", which cannot be copied"
+  end
+  out.bytes = (before and before.bytes or "") .. table.concat(out)
+  return out
 end
+
+--- The bytes for what has been encoded.
+-- @treturn string
+function M.bytes_of(out) return pack(FORMATS.i, "i", out.count) .. out.bytes end
 
 -- -- from bytes, which may be anybody's --
 
 local function malformed(what) error({ what or "malformed" }, 0) end
 
+M.TOO_LARGE, M.LATE = "too large", "late"
+
 --- Counts what a value is going to take.
 local function take(input, cost)
   input.room = input.room - cost
-  if input.room < 0 then malformed "larger than the limit" end
+  if input.room < 0 then malformed(M.TOO_LARGE) end
 end
 
 local function unpack(input, format)
@@ -197,9 +232,17 @@ local function unpack(input, format)
   return value
 end
 
+--- Looks at the time, now and then.
+local function look(input)
+  input.steps = STEPS
+  if input.is_late and input.is_late() then malformed(M.LATE) end
+end
+
 local readers = {}
 
 local function read(input, depth)
+  input.steps = input.steps - 1
+  if input.steps == 0 then look(input) end
   local letter = input.bytes:sub(input.at, input.at)
   input.at = input.at + 1
   local reader = readers[letter] or malformed()
@@ -232,11 +275,16 @@ local function read_key(input, into, depth)
   if key == nil or key ~= key or rawget(into, key) ~= nil then malformed() end
   if type(key) == "number" then
     input.number_keys = input.number_keys + 1
-    if input.number_keys > input.most_number_keys then
-      malformed(("with more than %d numbers as keys that are no sequence"):format(NUMBER_KEYS))
-    end
+    if input.number_keys > NUMBER_KEYS and not input.functions then malformed() end
   end
   return key
+end
+
+--- A value in a table, where nil is none.
+local function read_item(input, depth)
+  local value = read(input, depth)
+  if value == nil then malformed() end
+  return value
 end
 
 function readers.t(input, depth)
@@ -244,11 +292,11 @@ function readers.t(input, depth)
   local into, length = {}, unpack(input, "<I4")
   take(input, COST.table + COST.item * length)
   input.seen[#input.seen + 1] = into
-  for i = 1, length do into[i] = read(input, depth + 1) end
+  for i = 1, length do into[i] = read_item(input, depth + 1) end
   while input.bytes:sub(input.at, input.at) ~= "." do
     take(input, COST.key)
     local key = read_key(input, into, depth + 1)
-    into[key] = read(input, depth + 1)
+    into[key] = read_item(input, depth + 1)
   end
   input.at = input.at + 1
   return into
@@ -271,29 +319,32 @@ function readers.f(input, depth)
   return made
 end
 
+local function read_all(input)
+  local values = { n = read(input, 1) }
+  if math.type(values.n) ~= "integer" or values.n < 0 then malformed() end
+  if values.n > MOST_VALUES then malformed() end
+  for i = 1, values.n do values[i] = read(input, 1) end
+  if input.at ~= #input.bytes + 1 then malformed() end
+  return values
+end
+
 --- Copies values from bytes.
 -- @tparam string bytes
 -- @tparam integer room how much memory they may take, as far as it can be told; the bytes are not among it
 -- @tparam boolean functions whether there may be functions among them: only of who may run anything here
--- @tparam[opt=1] integer first of the bytes
+-- @tparam[opt] function is_late whether to go on
 -- @treturn[1] table { n=, … }
 -- @treturn[2] nil
--- @treturn[2] string why not
-function M.decode(bytes, room, functions, first)
+-- @treturn[2] string why not: TOO_LARGE, LATE, or in words
+function M.decode(bytes, room, functions, is_late)
   local input = {
-    bytes = bytes, at = first or 1, room = room, functions = functions, seen = {}, variables = {}, number_keys = 0,
-    most_number_keys = functions and math.huge or NUMBER_KEYS,
+    bytes = bytes, at = 1, room = room, functions = functions, is_late = is_late, steps = STEPS, seen = {}, variables = {},
+    number_keys = 0,
   }
-  local values = {}
-  local ok, problem = pcall(function()
-    values.n = read(input, 1)
-    if math.type(values.n) ~= "integer" or values.n < 0 or values.n > #bytes then malformed() end
-    for i = 1, values.n do values[i] = read(input, 1) end
-    if input.at ~= #bytes + 1 then malformed() end
-  end)
-  if ok then return values end
-  if type(problem) == "table" then return nil, problem[1] end
-  return nil, tostring(problem)
+  local ok, result = pcall(read_all, input)
+  if ok then return result end
+  if type(result) == "table" then return nil, result[1] end
+  return nil, functions and tostring(result) or "malformed"
 end
 
 return M

@@ -2,6 +2,7 @@
 -- `values`, `default` and `doc`.
 -- @module nslua.options
 local check = require "nslua.check"
+local names = require "nslua.names"
 local schema = require "nslua.schema"
 
 local LAST_PASSED <const> = (1 << 20) - 1
@@ -158,8 +159,8 @@ local OPTIONS <const> = {
   },
 }
 
-local TYPES <const>, NAMES <const> = {}, {}
-for i, option in ipairs(OPTIONS) do TYPES[option.name], NAMES[i] = option.type, option.name end
+local TYPES <const> = {}
+for _, option in ipairs(OPTIONS) do TYPES[option.name] = option.type end
 
 --- With a terminal for the payload, stdin and stdout say what we do with the other side of it.
 local WITH_TERMINAL <const> = {
@@ -199,13 +200,19 @@ local function read_words(given, command)
   return argv, mistakes
 end
 
+local M = { list = OPTIONS, types = TYPES }
+
 --- The named options.
+-- @tparam table given
+-- @tparam table types by name
+-- @tparam[opt] table mistakes
 -- @treturn table those that are good
--- @treturn ?table the mistakes of the others
-local function read_options(given, mistakes)
+-- @treturn ?table the mistakes of the others, too
+-- @treturn table the names of those, as a set
+function M.read_named(given, types, mistakes)
   local options, wrong = {}, {}
   for key, value in next, given do
-    local accepts = TYPES[key]
+    local accepts = types[key]
     if accepts then
       local good, expected = accepts(value)
       if good == nil then
@@ -214,15 +221,12 @@ local function read_options(given, mistakes)
       end
       options[key] = good
     elseif math.type(key) ~= "integer" then
-      mistakes = check.add(mistakes, "", (check.unknown("option", key, NAMES)))
+      mistakes = check.add(mistakes, "", (check.unknown("option", key, names.sorted(types))))
       if #mistakes == check.MAX_TOLD then break end
     end
   end
-  if options.tty then mistakes = check_terminal(options, wrong, mistakes) end
-  return options, mistakes
+  return options, mistakes, wrong
 end
-
-local M = { list = OPTIONS }
 
 --- Checks and copies the table of a run; raises at the caller's caller, with all mistakes.
 -- @treturn table the options
@@ -230,8 +234,9 @@ local M = { list = OPTIONS }
 function M.read(given, command)
   if type(given) ~= "table" then error("run: a table of words and options expected, got " .. check.describe(given), 3) end
   local argv, mistakes = read_words(given, command)
-  local options
-  options, mistakes = read_options(given, mistakes)
+  local options, wrong
+  options, mistakes, wrong = M.read_named(given, TYPES, mistakes)
+  if options.tty then mistakes = check_terminal(options, wrong, mistakes) end
   if mistakes then error(check.told(mistakes), 3) end
   options.time_steps = options.time_steps and require "nslua.steps".new() or nil
   return options, argv

@@ -158,7 +158,7 @@ local function finish(self, ended)
   if not was_killed and not ended.code and not ended.signal and not self.stopped then
     return nil, Error.new { step = "reaper", reason = "it has ended the sandbox without telling how the payload ended" }
   end
-  local drained, err = self.streams:drain(self.reason == "timeout")
+  local drained, err = self.streams:drain(self.reason == "timeout" and 0 or self.deadline)
   if not drained then return nil, err end
   if self.terminal then self.terminal:finish() end
   local out, errors = self.streams.stdout, self.streams.stderr
@@ -246,6 +246,14 @@ function Process:wait(seconds, fd)
   end
   return self.result
 end
+
+--- Moves what the payload has written so far.
+-- @tparam[opt] number deadline of the monotonic clock, for what our own streams do not take at once
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+-- @raise as wait
+function Process:catch_up(deadline) return self.streams:catch_up(deadline) end
 
 --- Kills and reaps, unless the sandbox is detached.
 function Process:close()

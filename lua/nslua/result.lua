@@ -6,7 +6,7 @@
 -- @field reason "exit", "signal", "timeout", "oom" (it was killed for want of memory, within limits.memory)
 -- @field stdout what was captured, as text; what was spooled, as a Lua file; or nil
 -- @field stderr the same
--- @field truncated whether there was more of either than capture_limit
+-- @field truncated whether there was more of either than capture_limit, or than our own streams took within the time limit
 -- @field usage wall, user, system (seconds), maxrss (bytes), faults and context switches; with limits of a control group
 -- `group`: of the whole sandbox memory_peak, swap_peak, read, written (bytes), pids_peak, user, system, throttled (seconds),
 -- memory_reached (how often the limit was), oom_kills, as far as the kernel counts them

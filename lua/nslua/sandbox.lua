@@ -255,31 +255,43 @@ function Box:run(options)
   return result, err
 end
 
+local function spawner(box) return function(run) return box:spawn(run) end end
+
 --- Calls a function in the sandbox, as pcall does: in a process and an interpreter of its own, which have nothing of ours.
--- Copied there are the function, its upvalues and its arguments, and what it gives back here: nil, booleans, numbers,
--- strings, tables of them without metatables, and to there also functions. Its globals are those of the interpreter there.
--- @tparam function|table f a Lua function, or { function, options… }: timeout, env, cwd, stdout, stderr as of a run, and
---   result_limit, how much memory its results may take here (64M)
+-- The function, its upvalues and its arguments are copied there: nil, booleans, numbers, strings, tables without metatables, Lua
+-- functions, and what the standard libraries have. What it gives is copied here, without functions. Its globals are those of
+-- the interpreter there.
+-- @tparam function|table f a function, or { function, options… } (doc/reference.md)
 -- @param ... its arguments
 -- @treturn[1] true
 -- @return[1] … what it gave
 -- @treturn[2] false
 -- @return[2] the error that it raised
 -- @treturn[3] nil
--- @treturn[3] nslua.error when the sandbox could not be made, or the function has not returned
--- @raise for a wrong option, and what cannot be copied there
+-- @treturn[3] nslua.error when the sandbox could not be made, or the function has not returned; its code is then ETIMEDOUT,
+--   ENOMEM, EMSGSIZE (the results are too large), EBADMSG (what came is no result), or ESRCH (the process has ended; `result` is
+--   that of the process)
+-- @raise for a wrong option, and for what cannot be copied there
 -- @usage print(sandbox {}:call(function(n) return n * 2, io.open "/etc/shadow" end, 21)) --> true 42 nil …
 function Box:call(f, ...)
   local calls = require "nslua.call"
   state_of(self, 3)
-  local call, options = calls.read(calls.OF_BOTH, f, ...)
-  return calls.once(function(run) return self:spawn(run) end, call, options)
+  local bytes, options = calls.prepare(calls.OF_BOTH, 2, f, ...)
+  return calls.once(spawner(self), bytes, options)
 end
 
---- Starts processes that are kept for calls of functions, each in a sandbox of its own: pool:call is as box:call and takes
--- microseconds, pool:map calls with each item of a list. They end with pool:close().
+--- What the processes of a pool run in: their time is that of each call.
+local function without_time(box)
+  local own = state[box]
+  local limits = own.recipe.limits
+  if not (limits and limits.time) then return box end
+  return make(own.name, own.recipe, { limits = { time = unset } }, own.at, own.target), limits.time
+end
+
+--- Starts processes that are kept for calls of functions, each in a sandbox of its own: pool:call is as box:call and starts
+-- nothing, pool:map calls with each item of a list. They end with pool:close(). limits.time is that of each call.
 -- @tparam integer size how many
--- @tparam[opt] table options env, cwd, stdout, stderr as of a run
+-- @tparam[opt] table options of the processes (doc/reference.md)
 -- @treturn[1] nslua.pool
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
@@ -291,10 +303,13 @@ function Box:pool(size, options)
   if math.type(size) ~= "integer" or size < 1 or size > MOST_WORKERS then
     error(("pool: how many expected, 1 to %d, got %s"):format(MOST_WORKERS, check.describe(size)), 2)
   end
-  local calls = require "nslua.call"
-  local checked, mistakes = calls.options(calls.OF_PROCESS, options or {})
+  if options ~= nil and type(options) ~= "table" then
+    error("pool: a table of options expected, got " .. check.describe(options), 2)
+  end
+  local checked, mistakes = options_of.read_named(options or {}, require("nslua.call").OF_PROCESS)
   if mistakes then error(check.told(mistakes), 2) end
-  return require("nslua.pool").new(function(run) return self:spawn(run) end, size, checked)
+  local box, time = without_time(self)
+  return require("nslua.pool").new(spawner(box), size, checked, time)
 end
 
 --- The operations that a run executes, to look at: a list of { name=, arguments… }.

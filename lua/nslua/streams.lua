@@ -299,33 +299,46 @@ function Streams:close()
   for _, stream in pairs(self) do stream:close() end
 end
 
---- What is still in a pipe at the end, and no more than it holds: who is left may go on writing. In haste, what our own
---- stream does not take at once is dropped.
-local function drain(stream, haste)
+--- What is still in a pipe, and no more than it holds: who is left may go on writing. What our own stream does not take
+--- until some time is dropped.
+local function drain(stream, deadline)
   local takes = LARGE_PIPE // CHUNK + 1
   while stream:polled() do
+    local left = deadline and math.max(deadline - sys.clock(), 0)
     if not stream.pending then
       takes = takes - 1
       if takes < 0 then break end
       local taken, err = stream:take()
       if not taken then return not err, err end
-    elseif sys.poll(haste and 0 or nil, stream:polled()) then
+    elseif sys.poll(left, stream:polled()) then
       local moved, err = stream:move()
       if not moved then return nil, err end
-    elseif haste then
+    elseif left == 0 then
+      stream.truncated = true
       break
     end
   end
   return true
 end
 
---- The end: what is written from now on nobody wants.
+--- Moves what has been written so far.
+-- @tparam[opt] number deadline of the monotonic clock
 -- @treturn[1] true
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
-function Streams:drain(haste)
-  local ok, err = drain(self.stdout, haste)
-  if ok then ok, err = drain(self.stderr, haste) end
+function Streams:catch_up(deadline)
+  local ok, err = drain(self.stdout, deadline)
+  if ok then ok, err = drain(self.stderr, deadline) end
+  return ok, err
+end
+
+--- The end: what is written from now on nobody wants.
+-- @tparam[opt] number deadline
+-- @treturn[1] true
+-- @treturn[2] nil
+-- @treturn[2] nslua.error
+function Streams:drain(deadline)
+  local ok, err = self:catch_up(deadline)
   self:close()
   return ok, err
 end

@@ -1,6 +1,6 @@
-/* The program of a worker: an interpreter in a sandbox that takes calls on one descriptor and gives their results on
-   another. It is linked statically: the sandbox need not have anything of it. */
-#include "../host/embedded.h"
+/* The program that runs functions in a sandbox: an interpreter that takes calls on one descriptor and gives their
+   results on another. It is linked statically: the sandbox need not have anything of it. */
+#include "embedded.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CALLS = 3, RESULTS = 4 }; /* lua/nslua/call.lua passes them */
+enum { CALLS = 3, RESULTS = 4 }; /* lua/nslua/worker.lua passes them */
 
 static int close_file(lua_State *L) {
   luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
@@ -22,16 +22,22 @@ static int push_file(lua_State *L, int fd, const char *mode) {
   luaL_setmetatable(L, LUA_FILEHANDLE);
   if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return luaL_error(L, "descriptor %d is not there", fd);
   stream->f = fdopen(fd, mode);
+  if (!stream->f) return luaL_error(L, "not enough memory");
   stream->closef = close_file;
-  return stream->f ? 1 : luaL_error(L, "out of memory");
+  return 1;
 }
 
-/* C modules would need shared libraries, which this program does without. */
+/* C modules would need shared libraries, which this program does without: their searchers are the last two. */
 static void refuse_c_modules(lua_State *L) {
   lua_getglobal(L, "package");
-  lua_pushliteral(L, "");
-  lua_setfield(L, -2, "cpath");
-  lua_pop(L, 1);
+  lua_pushnil(L);
+  lua_setfield(L, -2, "loadlib");
+  lua_getfield(L, -1, "searchers");
+  for (lua_Integer i = 4; i > 2; i--) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, i);
+  }
+  lua_pop(L, 2);
 }
 
 static int work(lua_State *L) {
@@ -43,7 +49,7 @@ static int work(lua_State *L) {
     lua_setfield(L, -2, e->module);
   }
   lua_getglobal(L, "require");
-  lua_pushstring(L, "nslua.worker");
+  lua_pushstring(L, "nslua.callee");
   lua_call(L, 1, 1);
   push_file(L, CALLS, "rb");
   push_file(L, RESULTS, "wb");
@@ -56,7 +62,7 @@ int main(void) {
   if (!L) return EXIT_FAILURE;
   lua_pushcfunction(L, work);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
-    fprintf(stderr, "nslua: worker: %s\n", luaL_tolstring(L, -1, NULL));
+    fprintf(stderr, "nslua: function: %s\n", luaL_tolstring(L, -1, NULL));
     return EXIT_FAILURE;
   }
   lua_close(L);
