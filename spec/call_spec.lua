@@ -601,28 +601,15 @@ describe("pool", function()
   end)
 
   it("says that there are too few numbers for files", function()
-    local output = watch.host [[
-      for _, use in ipairs { function(box) return box:call(tostring, 1) end, function(box) return box:pool(1) end } do
-        local started
-        use(light)
-        for free = 0, 40 do
-          sys.setrlimit("nofile", 128, 256)
-          local fds, fd = {}, nil
-          repeat
-            fd = sys.duplicate(0)
-            fds[#fds + 1] = fd
-          until not fd
-          for _ = 1, free do table.remove(fds):close() end
-          local result, err = use(light)
-          assert(result or err.code == "EMFILE", tostring(err))
-          started = started or result and free
-          if type(result) == "table" then result:close() end
-          for _, each in ipairs(fds) do each:close() end
-        end
-        assert(started > 0)
-      end
+    local output = watch.host(watch.WITH_FEW_FDS .. [[
+      with_few_fds(1, function() return light:call(tostring, 1) end)
+      with_few_fds(1, function()
+        local pool, err = light:pool(1)
+        if pool then pool:close() end
+        return pool, err
+      end)
       print "held"
-    ]]
+    ]])
     assert.equal("held\n", output)
   end)
 

@@ -6,6 +6,10 @@ local SAYS <const> = {
   ["build.lua"] = { "make" },
   ["landlock.lua"] = { "programs start:    Linux", "nobody.s files: .*Permission denied", "written: .*Permission denied" },
   ["desktop.lua"] = { "^sockets: %d+\n$" },
+  ["formulas.lua"] = {
+    "^math.sqrt%(2%) %^ 2 += 2", "1e9%) +fails: not enough memory", "passwd.* fails: .*nil value",
+    "true do.* no result: .*time limit", "os.exit%(3%) +no result: .*status 3", "1 %+ +fails: .*near <eof>\n$",
+  },
   ["toolchain.lua"] = { "^prefix /toolchain, from /usr/lib/python3\n/toolchain/dist%-packages /cache\n$" },
   ["nonet.lua"] = { "^lo " },
   ["own-verb.lua"] = { "made by a verb of my own", "cgroup%.controllers" },

@@ -78,6 +78,29 @@ function M.program(directory, code)
   return path
 end
 
+--- Code of a host program for with_few_fds(step, use): calls a function with 0, step, … numbers left for files. It has to
+--- give something, or nil and an error with EMFILE: with enough the former, with none the latter.
+M.WITH_FEW_FDS = [[
+  local function with_few_fds(step, use)
+    local enough
+    assert(use()) -- what it requires is loaded then
+    for free = 0, 40, step do
+      sys.setrlimit("nofile", 128, 256)
+      local fds, fd = {}, nil
+      repeat
+        fd = sys.duplicate(0)
+        fds[#fds + 1] = fd
+      until not fd
+      for _ = 1, free do table.remove(fds):close() end
+      local result, err = use()
+      assert(result or err.code == "EMFILE", tostring(err))
+      enough = enough or result and free
+      for _, each in ipairs(fds) do each:close() end
+    end
+    assert(enough > 0)
+  end
+]]
+
 --- Code of a host program that makes the kernel answer a prctl(2) with an errno, or with 0 as if it had done it.
 function M.answer_prctl(option, errno)
   return ([[
