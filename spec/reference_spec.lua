@@ -1,5 +1,18 @@
 local probe = require "probe"
 
+describe("make doc", function()
+  it("makes pages of the modules, with what C gives to Lua", function()
+    local directory = probe.directory()
+    local output, status = probe.shell("timeout 60 ldoc -q -c doc/config.ld -d " .. directory .. "/doc . < /dev/null")
+    assert.equal(0, status, output)
+    local page = probe.read(directory .. "/doc/modules/nslua.sys.html")
+    for _, name in ipairs { "pipe", "poll", "callee_program", "fd:close", "plan:optional" } do
+      assert.truthy(page:find(name, 1, true), name)
+    end
+    probe.remove(directory)
+  end)
+end)
+
 describe("doc/reference.md", function()
   it("is what doc/reference.lua prints: `make doc` brings it up to date", function()
     local printed, status = probe.shell(("timeout 60 %s doc/reference.lua < /dev/null"):format(probe.nslua))

@@ -1,6 +1,9 @@
-/* The buffer: what is read into it becomes one Lua string at the end. Little stays in the handle; much lies in
-   memory that grows without being copied, in huge pages where the system lets whoever asks have them: to fill
-   it page by page would take longer than all the copying, above all in a virtual machine. */
+/***
+ * The buffer: what is read into it becomes one Lua string at the end. Little stays in the handle; much lies in
+ * memory that grows without being copied, in huge pages where the system lets whoever asks have them: to fill
+ * it page by page would take longer than all the copying, above all in a virtual machine.
+ * @module nslua.sys
+ */
 #include "sys.h"
 
 #include <errno.h>
@@ -87,8 +90,16 @@ static int buffer_gc(lua_State *L) {
   return 0;
 }
 
-/*** One read(2) to the end of the buffer. @function buffer:read @tparam fd fd @tparam integer most bytes at most
- * @treturn[1] integer bytes read, 0 at the end @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * One read(2) to the end of the buffer.
+ * @function buffer:read
+ * @tparam fd fd
+ * @tparam integer most bytes at most
+ * @treturn[1] integer bytes read, 0 at the end
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int buffer_read(lua_State *L) {
   struct buffer *buffer = check_buffer(L);
   int fd = check_fd(L, 2);
@@ -104,7 +115,11 @@ static int buffer_read(lua_State *L) {
   return 1;
 }
 
-/*** What has been read; the buffer is empty then. @function buffer:content @treturn string */
+/***
+ * What has been read; the buffer is empty then.
+ * @function buffer:content
+ * @treturn string
+ */
 static int buffer_content(lua_State *L) {
   struct buffer *buffer = check_buffer(L);
   int r = push_string(L, buffer->bytes, buffer->size);
@@ -112,7 +127,11 @@ static int buffer_content(lua_State *L) {
   return r == LUA_OK ? 1 : lua_error(L);
 }
 
-/*** An empty buffer. @function buffer @treturn buffer */
+/***
+ * An empty buffer.
+ * @function buffer
+ * @treturn buffer
+ */
 static int new_buffer(lua_State *L) {
   struct buffer *buffer = lua_newuserdatauv(L, sizeof *buffer, 0);
   buffer->bytes = buffer->little;

@@ -1,4 +1,7 @@
-/* The names of capabilities and the text of their sets, by libcap. */
+/***
+ * The names of capabilities and the text of their sets, by libcap.
+ * @module nslua.sys
+ */
 #include "sys.h"
 
 #include <errno.h>
@@ -7,8 +10,13 @@
 #include <strings.h>
 #include <sys/capability.h>
 
-/*** The number of a capability, with or without "cap_", in any case.
- * @function capability @tparam string name @treturn[1] integer @treturn[2] nil */
+/***
+ * The number of a capability, with or without "cap_", in any case.
+ * @function capability
+ * @tparam string name
+ * @treturn[1] integer
+ * @treturn[2] nil
+ */
 static int capability_number(lua_State *L) {
   char name[64];
   cap_value_t value;
@@ -20,8 +28,12 @@ static int capability_number(lua_State *L) {
   return 1;
 }
 
-/*** The name of a capability, without "cap_". @function capability_name @tparam integer number
- * @treturn string */
+/***
+ * The name of a capability, without "cap_".
+ * @function capability_name
+ * @tparam integer number
+ * @treturn string
+ */
 static int capability_name(lua_State *L) {
   char *name = cap_to_name((cap_value_t)check_int(L, 1));
   if (!name) return 0;
@@ -30,7 +42,11 @@ static int capability_name(lua_State *L) {
   return 1;
 }
 
-/*** How many capabilities the kernel has. @function capability_count @treturn integer */
+/***
+ * How many capabilities the kernel has.
+ * @function capability_count
+ * @treturn integer
+ */
 static int capability_count(lua_State *L) {
   lua_pushinteger(L, cap_max_bits());
   return 1;
@@ -46,9 +62,17 @@ static lua_Integer mask_of(cap_t sets, cap_flag_t set) {
   return (lua_Integer)mask;
 }
 
-/*** The masks of the effective, permitted and inheritable sets in text as "cap_net_raw=ep".
- * @function capabilities_from_text @tparam string text @treturn[1] integer @treturn[1] integer
- * @treturn[1] integer @treturn[2] nil @treturn[2] string @see cap_from_text(3) */
+/***
+ * The masks of the effective, permitted and inheritable sets in text as "cap_net_raw=ep".
+ * @function capabilities_from_text
+ * @tparam string text
+ * @treturn[1] integer
+ * @treturn[1] integer
+ * @treturn[1] integer
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @see cap_from_text(3)
+ */
 static int capabilities_from_text(lua_State *L) {
   const char *text = check_text(L, 1);
   cap_t sets = cap_from_text(text);

@@ -1,4 +1,7 @@
-/* sys.clone: a fork-like clone that runs a Lua function in the child, for experiments. */
+/***
+ * sys.clone: a fork-like clone that runs a Lua function in the child, for experiments.
+ * @module nslua.sys
+ */
 #include "../kernel/syscall.h"
 #include "spawn.h"
 #include "sys.h"
@@ -62,9 +65,11 @@ static _Noreturn void run_function(lua_State *L) {
  * @param namespaces as of unshare
  * @tparam function f
  * @tparam[opt] table options threads = true: even though this process has other threads, of which
- *   the copy has none, whatever locks they hold
+ * the copy has none, whatever locks they hold
  * @treturn[1] child with pid, wait() → code, signal; kill([signal]); closing it kills and reaps
- * @treturn[2] nil @treturn[2] string @treturn[2] integer errno
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
  * @see clone(2)
  */
 static int system_clone(lua_State *L) {
@@ -106,7 +111,11 @@ static void end_child(struct child_handle *child) {
   child->pidfd = -1;
 }
 
-/*** @function child:wait @treturn integer|nil exit code @treturn integer|nil signal */
+/***
+ * @function child:wait
+ * @treturn integer|nil exit code
+ * @treturn integer|nil signal
+ */
 static int child_wait(lua_State *L) {
   struct child_handle *child = check_child(L);
   if (child->pidfd < 0) return push_failure(L, "wait", ECHILD);
@@ -120,7 +129,10 @@ static int child_wait(lua_State *L) {
   return 2;
 }
 
-/*** @function child:kill @tparam[opt=15] integer signal */
+/***
+ * @function child:kill
+ * @tparam[opt=15] integer signal
+ */
 static int child_kill(lua_State *L) {
   struct child_handle *child = check_child(L);
   if (child->pidfd < 0) return push_failure(L, "kill", ESRCH);

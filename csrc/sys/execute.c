@@ -1,4 +1,7 @@
-/* A plan's operations, run in this process. */
+/***
+ * A plan's operations, run in this process.
+ * @module nslua.sys
+ */
 #include "handle.h"
 
 #include <errno.h>

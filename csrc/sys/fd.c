@@ -1,4 +1,7 @@
-/* The fd handle: owns one file descriptor, closes it when collected, by <close>, or by close(). */
+/***
+ * The fd handle: owns one file descriptor, closes it when collected, by <close>, or by close().
+ * @module nslua.sys
+ */
 #include "sys.h"
 
 #include <errno.h>
@@ -41,7 +44,10 @@ int check_fd(lua_State *L, int index) {
   return luaL_typeerror(L, index, "fd");
 }
 
-/*** Closes; again is no error. @function fd:close */
+/***
+ * Closes; again is no error.
+ * @function fd:close
+ */
 static int fd_close(lua_State *L) {
   int *fd = luaL_checkudata(L, 1, FD_TYPE);
   if (*fd >= 0) close(*fd);
@@ -49,7 +55,12 @@ static int fd_close(lua_State *L) {
   return 0;
 }
 
-/*** The number. @function fd:fileno @treturn integer @raise when closed */
+/***
+ * The number.
+ * @function fd:fileno
+ * @treturn integer
+ * @raise when closed
+ */
 static int fd_fileno(lua_State *L) {
   lua_pushinteger(L, check_fd(L, (luaL_checkudata(L, 1, FD_TYPE), 1)));
   return 1;
@@ -67,7 +78,8 @@ static int close_stream(lua_State *L) {
   return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
 }
 
-/*** A Lua file that takes over the descriptor; the handle is closed afterwards.
+/***
+ * A Lua file that takes over the descriptor; the handle is closed afterwards.
  * @function fd:file
  * @tparam[opt="r"] string mode as of io.open
  * @treturn file
@@ -101,8 +113,15 @@ static const luaL_Reg metamethods[] = {
   { NULL, NULL },
 };
 
-/*** A copy of a descriptor, as a handle of its own. @function duplicate @tparam fd fd
- * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * A copy of a descriptor, as a handle of its own.
+ * @function duplicate
+ * @tparam fd fd
+ * @treturn[1] fd
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int duplicate(lua_State *L) {
   int fd = check_fd(L, 1);
   int *copy = push_fd(L);

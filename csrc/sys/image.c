@@ -1,4 +1,7 @@
-/* The programs of the stage and of functions in a sandbox, embedded, and their sealed memfds. */
+/***
+ * The programs of the stage and of functions in a sandbox, embedded, and their sealed memfds.
+ * @module nslua.sys
+ */
 #include "image.h"
 
 #include "sys.h"
@@ -72,9 +75,16 @@ int stage_fd(void) {
 
 enum { CALLEE_MODE = 0555 };
 
-/*** The program that runs functions in a sandbox (csrc/callee), another one each time: whoever executes it may be its
- * owner, who can change its mode, its attributes and leases. @function callee_program
- * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see memfd_create(2) */
+/***
+ * The program that runs functions in a sandbox (csrc/callee), another one each time: whoever executes it may be its
+ * owner, who can change its mode, its attributes and leases.
+ * @function callee_program
+ * @treturn[1] fd
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see memfd_create(2)
+ */
 static int callee_program(lua_State *L) {
   int *fd = push_fd(L);
   *fd = make("nslua-function", callee_image, callee_image_end, CALLEE_MODE);

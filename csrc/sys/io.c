@@ -1,4 +1,7 @@
-/* Bytes in and out: what a relay loop needs, without stdio and without touching SIGPIPE. */
+/***
+ * Bytes in and out: what a relay loop needs, without stdio and without touching SIGPIPE.
+ * @module nslua.sys
+ */
 #include "sys.h"
 
 #include <errno.h>
@@ -9,10 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/*** A pipe; both ends are close-on-exec. @function pipe
+/***
+ * A pipe; both ends are close-on-exec.
+ * @function pipe
  * @tparam[opt=false] boolean reader_nonblocking
  * @tparam[opt=false] boolean writer_nonblocking
- * @treturn fd the end to read from @treturn fd the end to write to */
+ * @treturn fd the end to read from
+ * @treturn fd the end to write to
+ */
 static int io_pipe(lua_State *L) {
   int ends[2];
   int reader_nonblocking = lua_toboolean(L, 1), writer_nonblocking = lua_toboolean(L, 2);
@@ -27,8 +34,15 @@ static int io_pipe(lua_State *L) {
   return 2;
 }
 
-/*** @function read @tparam fd fd @tparam[opt=65536] integer size
- * @treturn[1] string "" at the end @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * @function read
+ * @tparam fd fd
+ * @tparam[opt=65536] integer size
+ * @treturn[1] string "" at the end
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int io_read(lua_State *L) {
   int fd = check_fd(L, 1);
   size_t size = (size_t)luaL_optinteger(L, 2, 65536);
@@ -41,9 +55,17 @@ static int io_read(lua_State *L) {
   return 1;
 }
 
-/*** Moves what a pipe holds to the end of a file, in the kernel. @function splice
- * @tparam fd pipe @tparam fd file @tparam integer most bytes at most
- * @treturn[1] integer bytes moved, 0 at the end @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * Moves what a pipe holds to the end of a file, in the kernel.
+ * @function splice
+ * @tparam fd pipe
+ * @tparam fd file
+ * @tparam integer most bytes at most
+ * @treturn[1] integer bytes moved, 0 at the end
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int io_splice(lua_State *L) {
   int pipe = check_fd(L, 1), file = check_fd(L, 2);
   lua_Integer most = luaL_checkinteger(L, 3);
@@ -56,9 +78,17 @@ static int io_splice(lua_State *L) {
   return 1;
 }
 
-/*** How many bytes a pipe may hold, from here on. @function pipe_size @tparam fd pipe @tparam integer size
- * @treturn[1] integer size @treturn[2] nil @treturn[2] string @treturn[2] integer errno
- * @see fcntl(2) F_SETPIPE_SZ */
+/***
+ * How many bytes a pipe may hold, from here on.
+ * @function pipe_size
+ * @tparam fd pipe
+ * @tparam integer size
+ * @treturn[1] integer size
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see fcntl(2) F_SETPIPE_SZ
+ */
 static int io_pipe_size(lua_State *L) {
   int size = fcntl(check_fd(L, 1), F_SETPIPE_SZ, (int)check_int(L, 2));
   if (size < 0) return push_failure(L, "pipe_size", errno);
@@ -84,9 +114,17 @@ static ssize_t write_quietly(int fd, const char *s, size_t n) {
   return r;
 }
 
-/*** Writes what goes in at once; SIGPIPE is never raised. @function write
- * @tparam fd fd @tparam string data @tparam[opt=1] integer first byte to write
- * @treturn[1] integer bytes written @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * Writes what goes in at once; SIGPIPE is never raised.
+ * @function write
+ * @tparam fd fd
+ * @tparam string data
+ * @tparam[opt=1] integer first byte to write
+ * @treturn[1] integer bytes written
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int io_write(lua_State *L) {
   size_t size;
   int fd = check_fd(L, 1);
@@ -99,12 +137,16 @@ static int io_write(lua_State *L) {
   return 1;
 }
 
-/*** Waits until one of some fds is ready.
+/***
+ * Waits until one of some fds is ready.
  * @function poll
  * @tparam[opt] number seconds at most; nil: for ever
  * @param ... pairs: an fd (or false) and what for, "r" or "w"
  * @treturn[1] boolean… per pair, whether it is ready; all false after the time or a signal
- * @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int io_poll(lua_State *L) {
   int pairs = lua_gettop(L) / 2;
   double seconds = luaL_optnumber(L, 1, -1);
@@ -126,8 +168,15 @@ static int io_poll(lua_State *L) {
   return pairs;
 }
 
-/*** An fd that is readable when one of those that epoll_watch has given it is ready. @function epoll
- * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see epoll(7) */
+/***
+ * An fd that is readable when one of those that epoll_watch has given it is ready.
+ * @function epoll
+ * @treturn[1] fd
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see epoll(7)
+ */
 static int io_epoll(lua_State *L) {
   int *fd = push_fd(L);
   *fd = above_stdio(epoll_create1(EPOLL_CLOEXEC));
@@ -135,9 +184,18 @@ static int io_epoll(lua_State *L) {
   return 1;
 }
 
-/*** Adds an fd to an epoll, or takes it out of it. @function epoll_watch
- * @tparam fd epoll @tparam fd fd @tparam[opt] string what for, "r" or "w"; nil: no more
- * @treturn[1] true @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see epoll_ctl(2) */
+/***
+ * Adds an fd to an epoll, or takes it out of it.
+ * @function epoll_watch
+ * @tparam fd epoll
+ * @tparam fd fd
+ * @tparam[opt] string what for, "r" or "w"; nil: no more
+ * @treturn[1] true
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see epoll_ctl(2)
+ */
 static int io_epoll_watch(lua_State *L) {
   int epoll = check_fd(L, 1), fd = check_fd(L, 2);
   const char *what = luaL_opt(L, check_text, 3, NULL);
@@ -148,7 +206,11 @@ static int io_epoll_watch(lua_State *L) {
   return 1;
 }
 
-/*** @function isatty @tparam fd fd @treturn boolean */
+/***
+ * @function isatty
+ * @tparam fd fd
+ * @treturn boolean
+ */
 static int io_isatty(lua_State *L) {
   lua_pushboolean(L, isatty(check_fd(L, 1)));
   return 1;

@@ -1,4 +1,7 @@
-/* Namespaces as handles: made ahead, joined or used for idmapped mounts later. */
+/***
+ * Namespaces as handles: made ahead, joined or used for idmapped mounts later.
+ * @module nslua.sys
+ */
 #include "../kernel/syscall.h"
 #include "row.h"
 #include "spawn.h"
@@ -101,10 +104,12 @@ static long map_holder(lua_State *L, long pid, int pidfd, int *status) {
  * @function new_namespaces
  * @tparam string|table|integer kinds flags of the set namespaces; not pid, which lives as long as its first process
  * @tparam[opt] string|function uid_map for a user namespace: lines "inside outside count"; or what writes both maps: it
- *   is called with the pid of a process in it, and what it returns instead of true is returned in turn
+ * is called with the pid of a process in it, and what it returns instead of true is returned in turn
  * @tparam[opt] string gid_map
  * @treturn[1] table kind → fd
- * @treturn[2] nil @treturn[2] string @treturn[2] integer errno
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
  * @see namespaces(7)
  */
 static int new_namespaces(lua_State *L) {

@@ -1,6 +1,7 @@
-/*
+/***
  * The plan: records primitives as operations of the wire format. Plans that are sections of one
  * another share their registers. Knows nothing of recipes.
+ * @module nslua.sys
  */
 #include "../stage/wire.h"
 #include "sys.h"
@@ -228,14 +229,26 @@ static int tolerate(lua_State *L, uint8_t flags) {
   return 1;
 }
 
-/*** The next operation may fail with these errnos ("ENOENT", …): then it is skipped, and so is what
- * uses its register; the result says so. @function plan:optional @treturn plan */
+/***
+ * The next operation may fail with these errnos ("ENOENT", …): then it is skipped, and so is what
+ * uses its register; the result says so.
+ * @function plan:optional
+ * @treturn plan
+ */
 static int plan_optional(lua_State *L) { return tolerate(L, OPERATION_NOTED); }
 
-/*** The same without a word: for what not every kernel has. @function plan:tolerate @treturn plan */
+/***
+ * The same without a word: for what not every kernel has.
+ * @function plan:tolerate
+ * @treturn plan
+ */
 static int plan_tolerate(lua_State *L) { return tolerate(L, 0); }
 
-/*** A plan that shares this one's registers. @function plan:section @treturn plan */
+/***
+ * A plan that shares this one's registers.
+ * @function plan:section
+ * @treturn plan
+ */
 static int plan_section(lua_State *L) {
   const struct plan *plan = check_plan(L);
   push_plan(L)->registers = plan->registers;
@@ -246,7 +259,11 @@ static int plan_section(lua_State *L) {
   return 1;
 }
 
-/*** A register that holds an fd of the host. @function plan:pass @treturn register */
+/***
+ * A register that holds an fd of the host.
+ * @function plan:pass
+ * @treturn register
+ */
 static int plan_pass(lua_State *L) {
   const struct plan *plan = check_plan(L);
   check_fd(L, 2);
@@ -254,20 +271,31 @@ static int plan_pass(lua_State *L) {
   return 1;
 }
 
-/*** A register that is given its fd when a process is started. @function plan:register */
+/***
+ * A register that is given its fd when a process is started.
+ * @function plan:register
+ */
 static int plan_register(lua_State *L) {
   push_register(L, new_register(L, check_plan(L)));
   return 1;
 }
 
-/*** How many registers there are. @function plan:registers @treturn integer */
+/***
+ * How many registers there are.
+ * @function plan:registers
+ * @treturn integer
+ */
 static int plan_registers(lua_State *L) {
   lua_pushinteger(L, check_plan(L)->registers->next);
   return 1;
 }
 
-/*** Marks the operations to come, of this plan and its sections, with a number, which decode gives
- * back. @function plan:note @tparam integer note */
+/***
+ * Marks the operations to come, of this plan and its sections, with a number, which decode gives
+ * back.
+ * @function plan:note
+ * @tparam integer note
+ */
 static int plan_note(lua_State *L) {
   const struct plan *plan = check_plan(L);
   lua_Integer note = luaL_checkinteger(L, 2);
@@ -276,15 +304,23 @@ static int plan_note(lua_State *L) {
   return 0;
 }
 
-/*** The host's fds by register number. @function plan:passed @treturn table */
+/***
+ * The host's fds by register number.
+ * @function plan:passed
+ * @treturn table
+ */
 static int plan_passed(lua_State *L) {
   check_plan(L);
   lua_getiuservalue(L, 1, UV_PASSED);
   return 1;
 }
 
-/*** The recorded operations, followed by those of the sections given.
- * @function plan:bytes @param[opt] ... plans @treturn string */
+/***
+ * The recorded operations, followed by those of the sections given.
+ * @function plan:bytes
+ * @param[opt] ... plans
+ * @treturn string
+ */
 static int plan_bytes(lua_State *L) {
   luaL_Buffer b;
   int n = lua_gettop(L);
@@ -325,8 +361,12 @@ static int register_tostring(lua_State *L) {
   return 1;
 }
 
-/*** An empty plan. @function plan @tparam[opt] integer registers how many exist already
- * @treturn plan */
+/***
+ * An empty plan.
+ * @function plan
+ * @tparam[opt] integer registers how many exist already
+ * @treturn plan
+ */
 static int new_plan(lua_State *L) {
   lua_Integer first = luaL_optinteger(L, 1, REGISTER_FREE);
   luaL_argcheck(L, first >= REGISTER_FREE && first < MAX_REGISTERS, 1, "out of range");
@@ -461,8 +501,13 @@ static const struct operation *operation_at(lua_State *L, const char *bytes, siz
   return op;
 }
 
-/*** The operations of a plan's bytes, to look at: a list of { name=, note=, arguments…, result= }; an
- * absent argument is false. @function decode @tparam string bytes @treturn table */
+/***
+ * The operations of a plan's bytes, to look at: a list of { name=, note=, arguments…, result= }; an
+ * absent argument is false.
+ * @function decode
+ * @tparam string bytes
+ * @treturn table
+ */
 static int decode(lua_State *L) {
   size_t size;
   const char *bytes = luaL_checklstring(L, 1, &size);
@@ -477,8 +522,13 @@ static int decode(lua_State *L) {
   return 1;
 }
 
-/*** One of them. @function operation @tparam string bytes @tparam integer index from 1
- * @treturn ?table nil when there are not so many */
+/***
+ * One of them.
+ * @function operation
+ * @tparam string bytes
+ * @tparam integer index from 1
+ * @treturn ?table nil when there are not so many
+ */
 static int one_operation(lua_State *L) {
   size_t size;
   const char *bytes = luaL_checklstring(L, 1, &size);

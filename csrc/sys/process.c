@@ -1,4 +1,7 @@
-/* Starting stages: what Lua says of one, and the handle that comes of it. */
+/***
+ * Starting stages: what Lua says of one, and the handle that comes of it.
+ * @module nslua.sys
+ */
 #include "handle.h"
 
 #include "spawn.h"
@@ -128,12 +131,12 @@ static int push_spawn_failure(lua_State *L, const struct spawn *request, int err
  * Starts a stage with a plan.
  * @function spawn
  * @tparam table options operations and payload (bytes of plans, run in this order), registers (how many), fds
- *   (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces (flags), joins (list of
- *   fds of namespaces that are joined first), cgroup (fd of the directory of a control group that it is made in),
- *   capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the plan must await them),
- *   times (how many the stage is to note: one more than there are operations, or 0), detached, own_pids (its end ends
- *   all in it), terminal (the plan has hand_over), mapped (it announces first that it awaits its ids), announces
- *   (that all is set up), remade (how many remake it has), name (that others see of it)
+ * (register → fd), proc_files (register → name of a file of its own /proc/self), namespaces (flags), joins (list of
+ * fds of namespaces that are joined first), cgroup (fd of the directory of a control group that it is made in),
+ * capabilities (mask that the stage keeps), uid_map and gid_map (written by the caller; the plan must await them),
+ * times (how many the stage is to note: one more than there are operations, or 0), detached, own_pids (its end ends
+ * all in it), terminal (the plan has hand_over), mapped (it announces first that it awaits its ids), announces
+ * (that all is set up), remade (how many remake it has), name (that others see of it)
  * @treturn[1] stage
  * @treturn[2] nil
  * @treturn[2] string what was tried

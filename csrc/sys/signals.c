@@ -1,4 +1,7 @@
-/* Signals as something to read, for a program that is its process's own master: no handler is installed. */
+/***
+ * Signals as something to read, for a program that is its process's own master: no handler is installed.
+ * @module nslua.sys
+ */
 #include "../kernel/syscall.h"
 #include "sys.h"
 
@@ -18,9 +21,16 @@ static void read_set(lua_State *L, sigset_t *set) {
   }
 }
 
-/*** Blocks signals in this thread; they are read from the fd, which does not block.
- * @function signalfd @tparam table signals numbers
- * @treturn[1] fd @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see signalfd(2) */
+/***
+ * Blocks signals in this thread; they are read from the fd, which does not block.
+ * @function signalfd
+ * @tparam table signals numbers
+ * @treturn[1] fd
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see signalfd(2)
+ */
 static int signals_signalfd(lua_State *L) {
   sigset_t set;
   read_set(L, &set);
@@ -31,8 +41,12 @@ static int signals_signalfd(lua_State *L) {
   return 1;
 }
 
-/*** The number of the next signal; nil when there is none. @function read_signal @tparam fd fd
- * @treturn ?integer */
+/***
+ * The number of the next signal; nil when there is none.
+ * @function read_signal
+ * @tparam fd fd
+ * @treturn ?integer
+ */
 static int signals_read_signal(lua_State *L) {
   struct signalfd_siginfo info;
   if (read(check_fd(L, 1), &info, sizeof info) != sizeof info) return 0;
@@ -48,8 +62,12 @@ struct disposition {
   uint64_t mask;
 };
 
-/*** The signals that this process ignores, as behind nohup(1). @function ignored_signals
- * @treturn table a list of numbers @see sigaction(2) */
+/***
+ * The signals that this process ignores, as behind nohup(1).
+ * @function ignored_signals
+ * @treturn table a list of numbers
+ * @see sigaction(2)
+ */
 static int signals_ignored(lua_State *L) {
   lua_newtable(L);
   for (int signal = 1; signal < NSIG; signal++) {

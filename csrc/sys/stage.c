@@ -100,12 +100,15 @@ static int *place_of_fd(lua_State *L, const struct stage_handle *stage, int *own
   return stage->terminal && !stage->joining ? push_fd(L) : own;
 }
 
-/*** The next message: "joined" when another stage has made this one; "terminal" with the master of the payload's, or
+/***
+ * The next message: "joined" when another stage has made this one; "terminal" with the master of the payload's, or
  * nil when there was no number for that fd; "ready" with the namespaces that it is in; "failed" with { operation,
  * errno, detail }; "started" with what the payload holds; "recorded" with { counts, incomplete }, of what its filter
  * would have stopped; "ended" with its usage and code or signal; "closed" when there is nothing more to come; "none"
  * when nothing has come yet.
- * @function stage:receive @tparam[opt=false] boolean block wait for it */
+ * @function stage:receive
+ * @tparam[opt=false] boolean block wait for it
+ */
 static int stage_receive(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   struct record record;
@@ -139,13 +142,20 @@ static int send_command(lua_State *L, const struct stage_handle *stage, struct c
   return 1;
 }
 
-/*** Lets a stage go on that waits after its message "terminal" or "ready". @function stage:go */
+/***
+ * Lets a stage go on that waits after its message "terminal" or "ready".
+ * @function stage:go
+ */
 static int stage_go(lua_State *L) {
   return send_command(L, check_stage(L), (struct command){ .kind = COMMAND_GO });
 }
 
-/*** Sends a signal to the payload. @function stage:signal @tparam integer signal
- * @tparam[opt=false] boolean group to its whole process group */
+/***
+ * Sends a signal to the payload.
+ * @function stage:signal
+ * @tparam integer signal
+ * @tparam[opt=false] boolean group to its whole process group
+ */
 static int stage_signal(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   return send_command(L, stage,
@@ -182,16 +192,21 @@ static void stop(const struct stage_handle *stage) {
   if (kill_process(stage->pidfd) < 0) ask_to_end(stage);
 }
 
-/*** Ends the whole sandbox. @function stage:stop */
+/***
+ * Ends the whole sandbox.
+ * @function stage:stop
+ */
 static int stage_stop(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   if (stage->pidfd >= 0 && !stage->reaped && stage->maker == getpid()) stop(stage);
   return 0;
 }
 
-/*** Ends a stage that has told its end, and waits for it: who lives with a further command's could have stopped it on its
+/***
+ * Ends a stage that has told its end, and waits for it: who lives with a further command's could have stopped it on its
  * last steps.
- * @function stage:reap @treturn integer|nil its wait status, nil when it was taken by somebody else
+ * @function stage:reap
+ * @treturn integer|nil its wait status, nil when it was taken by somebody else
  */
 static int stage_reap(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
@@ -230,8 +245,15 @@ static int stage_close(lua_State *L) {
   return 0;
 }
 
-/*** When a stage that is timed began, and when each operation was done, by the clock of sys.now: a list, with 0 for what
- * was not. @function stage:times @treturn[1] table @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * When a stage that is timed began, and when each operation was done, by the clock of sys.now: a list, with 0 for what
+ * was not.
+ * @function stage:times
+ * @treturn[1] table
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int stage_times(lua_State *L) {
   struct stage_handle *stage = check_stage(L);
   size_t size = stage->times * sizeof(plan_time);
@@ -248,19 +270,28 @@ static int stage_times(lua_State *L) {
   return 1;
 }
 
-/*** The control socket, readable when a message waits. @function stage:fileno */
+/***
+ * The control socket, readable when a message waits.
+ * @function stage:fileno
+ */
 static int stage_fileno(lua_State *L) {
   lua_pushinteger(L, check_stage(L)->control);
   return 1;
 }
 
-/*** The stage's pidfd. @function stage:pidfd */
+/***
+ * The stage's pidfd.
+ * @function stage:pidfd
+ */
 static int stage_pidfd(lua_State *L) {
   lua_pushinteger(L, check_stage(L)->pidfd);
   return 1;
 }
 
-/*** The stage's pid; nil of one that another stage has made. @function stage:pid */
+/***
+ * The stage's pid; nil of one that another stage has made.
+ * @function stage:pid
+ */
 static int stage_pid(lua_State *L) {
   const struct stage_handle *stage = check_stage(L);
   if (stage->pid) lua_pushinteger(L, stage->pid);

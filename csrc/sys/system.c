@@ -1,4 +1,7 @@
-/* What a recipe has to know of the system it is compiled on. Reads only. */
+/***
+ * What a recipe has to know of the system it is compiled on. Reads only.
+ * @module nslua.sys
+ */
 #include "sys.h"
 
 #include "../kernel/syscall.h"
@@ -26,8 +29,11 @@ static uint64_t effective_capabilities(void) {
   return data[0].effective | (uint64_t)data[1].effective << 32;
 }
 
-/*** Who the caller is: uid, gid (effective), groups (list), capabilities (mask), pid.
- * @function identity @treturn table */
+/***
+ * Who the caller is: uid, gid (effective), groups (list), capabilities (mask), pid.
+ * @function identity
+ * @treturn table
+ */
 static int identity(lua_State *L) {
   gid_t groups[NGROUPS_MAX > 1024 ? 1024 : NGROUPS_MAX];
   int n = getgroups(sizeof groups / sizeof *groups, groups);
@@ -45,8 +51,13 @@ static int identity(lua_State *L) {
   return 1;
 }
 
-/*** The name of a user, as the system's databases have it. @function user_name @tparam integer uid
- * @treturn ?string @see getpwuid(3) */
+/***
+ * The name of a user, as the system's databases have it.
+ * @function user_name
+ * @tparam integer uid
+ * @treturn ?string
+ * @see getpwuid(3)
+ */
 static int user_name(lua_State *L) {
   const struct passwd *entry = getpwuid((uid_t)check_int(L, 1));
   if (!entry) return 0;
@@ -84,9 +95,15 @@ static int push_status(lua_State *L, const struct stat *st) {
   return 1;
 }
 
-/*** type, mode, uid, gid, size, inode, device, device_major, device_minor (that it lies on), major, minor (that it is) of a
+/***
+ * type, mode, uid, gid, size, inode, device, device_major, device_minor (that it lies on), major, minor (that it is) of a
  * path, its last link followed.
- * @function stat @tparam string path @treturn[1] table @treturn[2] nil @treturn[2] string */
+ * @function stat
+ * @tparam string path
+ * @treturn[1] table
+ * @treturn[2] nil
+ * @treturn[2] string
+ */
 static int system_stat(lua_State *L) {
   struct stat st;
   const char *path = check_text(L, 1);
@@ -94,7 +111,10 @@ static int system_stat(lua_State *L) {
   return push_status(L, &st);
 }
 
-/*** The same, its last link not followed. @function lstat */
+/***
+ * The same, its last link not followed.
+ * @function lstat
+ */
 static int system_lstat(lua_State *L) {
   struct stat st;
   const char *path = check_text(L, 1);
@@ -102,7 +122,10 @@ static int system_lstat(lua_State *L) {
   return push_status(L, &st);
 }
 
-/*** The same of an fd; and path_only: it was opened with O_PATH. @function fstat */
+/***
+ * The same of an fd; and path_only: it was opened with O_PATH.
+ * @function fstat
+ */
 static int system_fstat(lua_State *L) {
   struct stat st;
   int fd = check_fd(L, 1);
@@ -115,8 +138,16 @@ static int system_fstat(lua_State *L) {
   return 1;
 }
 
-/*** The names in a directory, but for "." and "..", in its own order. @function list_directory @tparam string path
- * @treturn[1] table @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see readdir(3) */
+/***
+ * The names in a directory, but for "." and "..", in its own order.
+ * @function list_directory
+ * @tparam string path
+ * @treturn[1] table
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see readdir(3)
+ */
 static int list_directory(lua_State *L) {
   const char *path = check_text(L, 1);
   lua_newtable(L);
@@ -132,7 +163,12 @@ static int list_directory(lua_State *L) {
   return 1;
 }
 
-/*** The environment, as strings "NAME=value". @function environment @treturn table @see environ(7) */
+/***
+ * The environment, as strings "NAME=value".
+ * @function environment
+ * @treturn table
+ * @see environ(7)
+ */
 static int environment(lua_State *L) {
   lua_newtable(L);
   for (lua_Integer i = 0; environ && environ[i]; i++) {
@@ -142,8 +178,14 @@ static int environment(lua_State *L) {
   return 1;
 }
 
-/*** The open fds from 3 on that an execve(2) would leave open, in order. @function inheritable_fds @treturn[1] table
- * @treturn[2] nil @treturn[2] string @treturn[2] integer errno */
+/***
+ * The open fds from 3 on that an execve(2) would leave open, in order.
+ * @function inheritable_fds
+ * @treturn[1] table
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ */
 static int inheritable_fds(lua_State *L) {
   lua_newtable(L);
   DIR *directory = opendir("/proc/self/fd");
@@ -159,7 +201,11 @@ static int inheritable_fds(lua_State *L) {
   return 1;
 }
 
-/*** @function readlink @tparam string path @treturn string */
+/***
+ * @function readlink
+ * @tparam string path
+ * @treturn string
+ */
 static int system_readlink(lua_State *L) {
   char target[PATH_MAX];
   const char *path = check_text(L, 1);
@@ -169,7 +215,10 @@ static int system_readlink(lua_State *L) {
   return 1;
 }
 
-/*** @function getcwd @treturn string */
+/***
+ * @function getcwd
+ * @treturn string
+ */
 static int system_getcwd(lua_State *L) {
   char path[PATH_MAX];
   if (!getcwd(path, sizeof path)) return push_failure(L, "getcwd", errno);
@@ -177,8 +226,14 @@ static int system_getcwd(lua_State *L) {
   return 1;
 }
 
-/*** The caller's limits, soft and hard; -1 is none. @function getrlimit
- * @tparam string resource as of setrlimit @treturn integer @treturn integer @see getrlimit(2) */
+/***
+ * The caller's limits, soft and hard; -1 is none.
+ * @function getrlimit
+ * @tparam string resource as of setrlimit
+ * @treturn integer
+ * @treturn integer
+ * @see getrlimit(2)
+ */
 static int system_getrlimit(lua_State *L) {
   struct rlimit limits = { 0 };
   getrlimit((int)check_flags(L, 1, flag_set("resources")), &limits);
@@ -187,7 +242,11 @@ static int system_getrlimit(lua_State *L) {
   return 2;
 }
 
-/*** Seconds of the monotonic clock. @function clock @treturn number */
+/***
+ * Seconds of the monotonic clock.
+ * @function clock
+ * @treturn number
+ */
 static int system_clock(lua_State *L) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -195,7 +254,11 @@ static int system_clock(lua_State *L) {
   return 1;
 }
 
-/*** Nanoseconds of the clock that is the same in all time namespaces. @function now @treturn integer */
+/***
+ * Nanoseconds of the clock that is the same in all time namespaces.
+ * @function now
+ * @treturn integer
+ */
 static int system_now(lua_State *L) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
@@ -203,13 +266,20 @@ static int system_now(lua_State *L) {
   return 1;
 }
 
-/*** @function getpid @treturn integer */
+/***
+ * @function getpid
+ * @treturn integer
+ */
 static int system_getpid(lua_State *L) {
   lua_pushinteger(L, getpid());
   return 1;
 }
 
-/*** The kernel's release, such as "6.1.0". @function release @treturn string */
+/***
+ * The kernel's release, such as "6.1.0".
+ * @function release
+ * @treturn string
+ */
 static int system_release(lua_State *L) {
   struct utsname names;
   uname(&names);
@@ -217,8 +287,13 @@ static int system_release(lua_State *L) {
   return 1;
 }
 
-/*** The text and the name of an errno. @function strerror @tparam integer errno
- * @treturn string @treturn string */
+/***
+ * The text and the name of an errno.
+ * @function strerror
+ * @tparam integer errno
+ * @treturn string
+ * @treturn string
+ */
 static int system_strerror(lua_State *L) {
   int error = (int)check_int(L, 1);
   const char *text = strerrordesc_np(error), *name = strerrorname_np(error);
@@ -227,7 +302,11 @@ static int system_strerror(lua_State *L) {
   return 2;
 }
 
-/*** A string with its control characters, and what is no UTF-8, escaped. @function escape @treturn string */
+/***
+ * A string with its control characters, and what is no UTF-8, escaped.
+ * @function escape
+ * @treturn string
+ */
 static int system_escape(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
@@ -235,8 +314,13 @@ static int system_escape(lua_State *L) {
   return 1;
 }
 
-/*** The names of the flags in an integer: those all of whose bits are there, as the table of flags has them.
- * @function flag_names @tparam string set of flags, as "securebits" @tparam integer bits @treturn table */
+/***
+ * The names of the flags in an integer: those all of whose bits are there, as the table of flags has them.
+ * @function flag_names
+ * @tparam string set of flags, as "securebits"
+ * @tparam integer bits
+ * @treturn table
+ */
 static int system_flag_names(lua_State *L) {
   const struct flag *flag = flag_set(check_text(L, 1));
   long bits = (long)luaL_checkinteger(L, 2);
@@ -250,8 +334,13 @@ static int system_flag_names(lua_State *L) {
   return 1;
 }
 
-/*** The flags of a set as an integer, from a list of names. @function flags @tparam string set @tparam table names
- * @treturn integer */
+/***
+ * The flags of a set as an integer, from a list of names.
+ * @function flags
+ * @tparam string set
+ * @tparam table names
+ * @treturn integer
+ */
 static int system_flags(lua_State *L) {
   const struct flag *set = flag_set(check_text(L, 1));
   luaL_argcheck(L, set, 1, "no such set of flags");

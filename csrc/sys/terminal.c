@@ -1,4 +1,7 @@
-/* What a relay has to know of its own terminal: its settings, also as raw ones, and its size. */
+/***
+ * What a relay has to know of its own terminal: its settings, also as raw ones, and its size.
+ * @module nslua.sys
+ */
 #include "sys.h"
 
 #include "../kernel/syscall.h"
@@ -8,9 +11,16 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/*** The settings of a terminal, as tcsetattr takes them. @function tcgetattr @tparam fd fd
- * @treturn[1] string @treturn[2] nil @treturn[2] string @treturn[2] integer errno
- * @see TCGETS(2const) */
+/***
+ * The settings of a terminal, as tcsetattr takes them.
+ * @function tcgetattr
+ * @tparam fd fd
+ * @treturn[1] string
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see TCGETS(2const)
+ */
 static int terminal_tcgetattr(lua_State *L) {
   struct termios settings;
   long r = SYSCALL(ioctl, check_fd(L, 1), TCGETS, &settings);
@@ -19,8 +29,13 @@ static int terminal_tcgetattr(lua_State *L) {
   return 1;
 }
 
-/*** The same settings, in raw mode: every byte comes at once, and none means anything.
- * @function raw_settings @tparam string settings @treturn string @see cfmakeraw(3) */
+/***
+ * The same settings, in raw mode: every byte comes at once, and none means anything.
+ * @function raw_settings
+ * @tparam string settings
+ * @treturn string
+ * @see cfmakeraw(3)
+ */
 static int terminal_raw_settings(lua_State *L) {
   size_t size;
   struct termios raw;
@@ -37,9 +52,17 @@ static int terminal_raw_settings(lua_State *L) {
   return 1;
 }
 
-/*** How large a terminal is. @function get_window_size @tparam fd fd
- * @treturn[1] integer rows @treturn[1] integer columns
- * @treturn[2] nil @treturn[2] string @treturn[2] integer errno @see TIOCGWINSZ(2const) */
+/***
+ * How large a terminal is.
+ * @function get_window_size
+ * @tparam fd fd
+ * @treturn[1] integer rows
+ * @treturn[1] integer columns
+ * @treturn[2] nil
+ * @treturn[2] string
+ * @treturn[2] integer errno
+ * @see TIOCGWINSZ(2const)
+ */
 static int terminal_get_window_size(lua_State *L) {
   struct winsize size;
   long r = SYSCALL(ioctl, check_fd(L, 1), TIOCGWINSZ, &size);

@@ -119,8 +119,10 @@ end
 -- @tparam function spawn as box:spawn
 -- @tparam string call
 -- @tparam table options
--- @treturn[1] true @return[1] … what the function gave
--- @treturn[2] false @return[2] its error
+-- @treturn[1] true
+-- @return[1] … what the function gave
+-- @treturn[2] false
+-- @return[2] its error
 -- @treturn[3] nil
 -- @treturn[3] nslua.error
 function M.once(spawn, call, options)
