@@ -327,8 +327,12 @@ end
 -- @treturn[2] nil
 -- @treturn[2] nslua.error
 function Streams:catch_up(deadline)
-  local ok, err = drain(self.stdout, deadline)
-  if ok then ok, err = drain(self.stderr, deadline) end
+  local out, errors = self.stdout, self.stderr
+  local out_fd, out_for = out:polled()
+  local is_ready, also = sys.poll(0, out_fd, out_for, errors:polled())
+  if not (is_ready or also or out.pending or errors.pending) then return true end -- the buffer for a read is large
+  local ok, err = drain(out, deadline)
+  if ok then ok, err = drain(errors, deadline) end
   return ok, err
 end
 
