@@ -37,8 +37,11 @@ end
 
 know_all("", _G)
 for _, name in ipairs(LIBRARIES) do
-  know(name, _G[name])
-  know_all(name .. ".", _G[name])
+  local library = _G[name]
+  if type(library) == "table" then -- a host may have left one out
+    know(name, library)
+    know_all(name .. ".", library)
+  end
 end
 
 -- -- to bytes --
