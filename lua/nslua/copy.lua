@@ -11,7 +11,7 @@ local DEPTH <const> = 10000 -- of tables in tables
 local MOST_VALUES <const> = 1 << 12 -- side by side, which is what a function may give
 -- The order of numbers in a table is no secret, so that many can be chosen that fall on one another.
 local NUMBER_KEYS <const> = 1 << 14
-local STEPS <const> = 1000 -- values that are read between two looks at the time
+local STEPS <const> = 100 -- values that are read between two looks at the time
 -- What is counted of the memory that a copy takes, at least that.
 local COST <const> = { table = 56, key = 40, item = 16, text = 24 }
 
@@ -80,6 +80,21 @@ local function length_of(list)
   return length
 end
 
+--- The keys behind a sequence. Strings are sorted: their order would tell how this state hashes them, and so which ones fall
+--- on one another.
+local function keys_of(map, length)
+  local keys, strings = {}, {}
+  for key in next, map do
+    if type(key) == "string" then
+      strings[#strings + 1] = key
+    elseif math.type(key) ~= "integer" or key < 1 or key > length then
+      keys[#keys + 1] = key
+    end
+  end
+  table.sort(strings)
+  return table.move(strings, 1, #strings, #keys + 1, keys)
+end
+
 --- What comes behind a letter.
 local FORMATS <const> = {
   i = "<c1i8", d = "<c1d", s = "<c1s8", n = "<c1s1", f = "<c1s8I1", r = "<c1I4", v = "<c1I4", t = "<c1I4",
@@ -134,14 +149,12 @@ function writers.table(out, value, path)
     path[place] = i
     write(out, value[i], path)
   end
-  for key, item in next, value do
-    if math.type(key) ~= "integer" or key < 1 or key > length then
-      if type(key) == "number" then count_number_key(out, path) end
-      path[place] = A_KEY
-      write(out, key, path)
-      path[place] = key
-      write(out, item, path)
-    end
+  for _, key in ipairs(keys_of(value, length)) do
+    if type(key) == "number" then count_number_key(out, path) end
+    path[place] = A_KEY
+    write(out, key, path)
+    path[place] = key
+    write(out, value[key], path)
   end
   path[place] = nil
   add(out, ".")
@@ -198,7 +211,7 @@ local function over(before) return setmetatable({}, { __index = before }) end
 -- @treturn[2] nil
 -- @treturn[2] string what cannot be copied
 function M.encode(values, say_which, functions, before)
-  if values.n > MOST_VALUES then return nil, ("%d values at once are more than %d"):format(values.n, MOST_VALUES) end
+  if values.n > MOST_VALUES then return nil, say_which(MOST_VALUES + 1) .. " is more than there may be" end
   local out = {
     n = 0, numbers = over(before and before.numbers), variables = over(before and before.variables),
     last = before and before.last or 0, last_variable = before and before.last_variable or 0, number_keys = 0,

@@ -255,6 +255,17 @@ function Box:run(options)
   return result, err
 end
 
+--- What functions of a box run in: it ends with them; and for a pool, its time is that of each call.
+local function for_functions(box, of_pool)
+  local own = state[box]
+  local limits, lifetime = own.recipe.limits, own.recipe.lifetime
+  local changed, has_time = {}, of_pool and limits and limits.time
+  if lifetime and lifetime ~= "maker" then changed.lifetime = unset end
+  if has_time then changed.limits = { time = unset } end
+  if next(changed) == nil then return box end
+  return make(own.name, own.recipe, changed, own.at, own.target), has_time and limits.time or nil
+end
+
 local function spawner(box) return function(run) return box:spawn(run) end end
 
 --- Calls a function in the sandbox, as pcall does: in a process and an interpreter of its own, which have nothing of ours.
@@ -277,15 +288,7 @@ function Box:call(f, ...)
   local calls = require "nslua.call"
   state_of(self, 3)
   local bytes, options = calls.prepare(calls.OF_BOTH, 2, f, ...)
-  return calls.once(spawner(self), bytes, options)
-end
-
---- What the processes of a pool run in: their time is that of each call.
-local function without_time(box)
-  local own = state[box]
-  local limits = own.recipe.limits
-  if not (limits and limits.time) then return box end
-  return make(own.name, own.recipe, { limits = { time = unset } }, own.at, own.target), limits.time
+  return calls.once(spawner((for_functions(self))), bytes, options)
 end
 
 --- Starts processes that are kept for calls of functions, each in a sandbox of its own: pool:call is as box:call and starts
@@ -308,7 +311,7 @@ function Box:pool(size, options)
   end
   local checked, mistakes = options_of.read_named(options or {}, require("nslua.call").OF_PROCESS)
   if mistakes then error(check.told(mistakes), 2) end
-  local box, time = without_time(self)
+  local box, time = for_functions(self, true)
   return require("nslua.pool").new(spawner(box), size, checked, time)
 end
 

@@ -13,6 +13,7 @@ local NAME <const> = "nslua-function"
 local LENGTH <const> = "<I8"
 local HEAD <const> = #LENGTH:pack(0)
 local LIMIT <const> = 64 << 20 -- bytes of results, unless the call says result_limit
+local READS <const> = 64 -- between two looks at the time, and at others: there may be no end of single bytes
 
 local Worker = {}
 Worker.__index = Worker
@@ -117,7 +118,8 @@ end
 local function take(self)
   local err = not self.length and take_length(self) or nil
   if err or not self.length then return err end
-  while self.size < self.length do
+  for _ = 1, READS do
+    if self.size == self.length then break end
     local n, _, errno = self.body:read(self.from, self.length - self.size)
     if not n then return counted(errno) end
     self.is_over = n == 0
@@ -232,11 +234,7 @@ function Worker:finish()
   return self.process:wait()
 end
 
---- Ends it, whatever its lifetime.
 function Worker:close()
-  if self.closed then return end
-  self.closed = true
-  self.process:stop()
   self.process:close()
   self.to:close()
   self.from:close()
