@@ -101,12 +101,18 @@ local function give(self)
   if self.at > #self.call then self.call = nil end
 end
 
+--- Notes whether a read has come to the end of what is there just now, or for ever.
+local function note(self, size)
+  self.is_over = size == 0
+  self.is_dry = not size or self.is_over
+end
+
 --- Reads how long the answer is.
 -- @treturn ?nslua.error
 local function take_length(self)
   local data, _, errno = sys.read(self.from, HEAD - #self.head)
+  note(self, data and #data)
   if not data then return counted(errno) end
-  self.is_over = data == ""
   self.head = self.head .. data
   if #self.head < HEAD then return nil end
   self.length = LENGTH:unpack(self.head)
@@ -121,9 +127,9 @@ local function take(self)
   for _ = 1, READS do
     if self.size == self.length then break end
     local n, _, errno = self.body:read(self.from, self.length - self.size)
+    note(self, n)
     if not n then return counted(errno) end
-    self.is_over = n == 0
-    if self.is_over then return nil end
+    if n == 0 then break end
     self.size = self.size + n
   end
 end
@@ -212,7 +218,7 @@ function Worker:progress(seconds)
     return ok and values, err
   end
   if err then return nil, err end
-  if result then return end_of(result) end
+  if result and self.is_dry then return end_of(result) end
   if self:timeout() == 0 then return is_late() end
 end
 
