@@ -103,13 +103,13 @@ static ssize_t write_quietly(int fd, const char *s, size_t n) {
   sigaddset(&pipe_signal, SIGPIPE);
   sigpending(&pending);
   int was_pending = sigismember(&pending, SIGPIPE);
-  pthread_sigmask(SIG_BLOCK, &pipe_signal, &old);
+  int is_blocked = pthread_sigmask(SIG_BLOCK, &pipe_signal, &old) == 0;
   ssize_t r = write(fd, s, n);
   int error = errno;
-  if (r < 0 && error == EPIPE && !was_pending)
+  if (r < 0 && error == EPIPE && is_blocked && !was_pending)
     while (sigtimedwait(&pipe_signal, NULL, &(struct timespec){ 0 }) < 0 && errno == EINTR)
       continue;
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (is_blocked) pthread_sigmask(SIG_SETMASK, &old, NULL);
   errno = error;
   return r;
 }

@@ -35,9 +35,9 @@ static long clone_holder(char *stack, uint64_t namespaces, int *maker, int *pidf
     .flags = CLONE_VM | CLONE_PIDFD | namespaces,
     .pidfd = (uintptr_t)pidfd,
   };
-  SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
+  int held_back = SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all) == 0;
   long pid = clone_call(&args, stack + HOLDER_STACK_SIZE, hold, maker);
-  SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
+  if (held_back) SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
   return pid;
 }
 

@@ -157,10 +157,10 @@ static long clone_child(struct spawn *spawn, int image, const char **step) {
     args.cgroup = (unsigned)spawn->cgroup;
   }
   uint64_t all = ~(uint64_t)0, old;
-  SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
+  int held_back = SYSCALL(rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all) == 0;
   long pid = spawn->join_count == 0 ? clone_call(&args, stack + sizeof stack, run_child, &child)
                                     : clone_joined(spawn, &args, stack + sizeof stack, &child);
-  SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
+  if (held_back) SYSCALL(rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof old);
   *step = child.step;
   if (pid < 0) return pid;
   if (child.error) {
