@@ -238,15 +238,17 @@ describe("when one system call of the set-up fails", function()
       local marker = watch.marker()
       local output, status, ran = run(recipe, "", marker, how)
       assert.same({ "result exited with 0\n", 0, true }, { output, status, ran })
-      local problems, tried = {}, 0
+      local problems, tried, hung = {}, 0, 0
       for name, count in pairs(count_calls(probe.read(directory .. "/trace"))) do
         local first, last, stride = chosen(count)
         for n = first, last, stride do
           for _, errno in ipairs(watch.full and { "EPERM", "ENOMEM", "EINVAL" } or { "EPERM" }) do
             local injection = ("-e inject=%s:error=%s:when=%d"):format(name, errno, n)
             output, status, ran = run(recipe, injection, marker, how)
-            -- One in some ten thousand hangs, with the tracer, and not again.
-            if status == HUNG then output, status, ran = run(recipe, injection, marker, how) end
+            if status == HUNG then -- seen once in very many runs, and not again: why is not known
+              hung = hung + 1
+              output, status, ran = run(recipe, injection, marker, how)
+            end
             tried = tried + 1
             local trace = probe.read(directory .. "/trace") or ""
             local line = injected_call(trace)
@@ -257,6 +259,7 @@ describe("when one system call of the set-up fails", function()
         end
       end
       assert.is_true(tried > 20)
+      assert.is_true(hung <= 1, "more than one hung once")
       assert.equal("", table.concat(problems, "\n"))
     end)
   end
