@@ -3,7 +3,6 @@
 local check = require "nslua.check"
 local copy = require "nslua.copy"
 local options_of = require "nslua.options"
-local schema = require "nslua.schema"
 local worker = require "nslua.worker"
 
 local M = {}
@@ -15,9 +14,16 @@ local KEPT <const> = { capture = true, spool = true, pipe = true }
 --- A stream of a run whose result nobody would get to see is none of a call.
 local function shown(name)
   return function(value)
-    if not KEPT[value] then return options_of.types[name](value) end
+    if not KEPT[value] then return options_of.by_name[name].type(value) end
     return nil, "\"relay\", \"null\", \"inherit\", a file, or a function that collects it"
   end
+end
+
+--- An option of the process that is that of a run.
+local function of_run(name)
+  local option = { of = "process" }
+  for key, value in pairs(options_of.by_name[name]) do option[key] = value end
+  return option
 end
 
 local OUTPUTS <const> = '"relay" "null" "inherit", a function, a file'
@@ -38,14 +44,8 @@ local OPTIONS <const> = {
     name = "stderr", of = "process", type = shown "stderr", default = '"relay"', values = OUTPUTS .. ', "stdout"',
     doc = "The same.",
   },
-  {
-    name = "env", of = "process", type = options_of.types.env, default = "the recipe's", values = schema.by_name.env.values,
-    doc = "Variables besides the recipe's, or in place of them.",
-  },
-  {
-    name = "cwd", of = "process", type = options_of.types.cwd, default = "the recipe's", values = schema.by_name.cwd.values,
-    doc = "The working directory.",
-  },
+  of_run "env",
+  of_run "cwd",
 }
 
 M.list = OPTIONS

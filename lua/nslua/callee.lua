@@ -3,7 +3,7 @@
 -- @module nslua.callee
 local copy = require "nslua.copy"
 
-local LENGTH <const> = "<I8"
+local LENGTH <const> = copy.LENGTH
 
 local function say_which(at) return ("result %d"):format(at - 1) end -- behind whether it has gone well
 

@@ -4,7 +4,7 @@
 -- what is there twice, or holds itself, is so again. Of functions the code and the upvalues are copied; upvalues that two
 -- share are shared again. What the standard libraries hold goes by its name.
 -- @module nslua.copy
-local M = {}
+local M = { LENGTH = "<I8" } -- how many bytes come, before them
 
 local pack <const> = string.pack
 local DEPTH <const> = 10000 -- of tables in tables

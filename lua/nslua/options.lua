@@ -159,8 +159,8 @@ local OPTIONS <const> = {
   },
 }
 
-local TYPES <const> = {}
-for _, option in ipairs(OPTIONS) do TYPES[option.name] = option.type end
+local BY_NAME <const>, TYPES <const> = {}, {}
+for _, option in ipairs(OPTIONS) do BY_NAME[option.name], TYPES[option.name] = option, option.type end
 
 --- With a terminal for the payload, stdin and stdout say what we do with the other side of it.
 local WITH_TERMINAL <const> = {
@@ -200,7 +200,7 @@ local function read_words(given, command)
   return argv, mistakes
 end
 
-local M = { list = OPTIONS, types = TYPES }
+local M = { list = OPTIONS, by_name = BY_NAME }
 
 --- The named options.
 -- @tparam table given

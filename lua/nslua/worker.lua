@@ -10,7 +10,7 @@ local ESRCH <const>, EINTR <const>, EAGAIN <const>, ENOMEM <const>, EPIPE <const
 local EBADMSG <const>, EMSGSIZE <const>, ETIMEDOUT <const> = 74, 90, 110
 local CALLS <const>, RESULTS <const> = 3, 4 -- its descriptors (csrc/callee/main.c)
 local NAME <const> = "nslua-function"
-local LENGTH <const> = "<I8"
+local LENGTH <const> = copy.LENGTH
 local HEAD <const> = #LENGTH:pack(0)
 local LIMIT <const> = 64 << 20 -- bytes of results, unless the call says result_limit
 local READS <const> = 64 -- between two looks at the time, and at others: there may be no end of single bytes
